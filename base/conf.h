@@ -24,7 +24,8 @@ enum pr_conf_type {
 	PR_CONF_SIZE,     /* uint64_t in bytes: "64K", "16M", "64G" */
 	PR_CONF_STRING,   /* char * */
 	PR_CONF_PATH,     /* char *, must be absolute */
-	PR_CONF_KEYFILE,  /* char *, absolute; must be a regular file of ours, mode 0600 or tighter */
+	PR_CONF_KEYFILE,  /* char *, absolute; must be a regular file of ours, mode 0600 or tighter
+	                   */
 	PR_CONF_ENUM,     /* int: index into choices */
 	PR_CONF_UUID,     /* struct pr_uuid */
 	PR_CONF_LIST,     /* struct pr_conf_list of strings */
@@ -38,9 +39,9 @@ struct pr_conf_list {
 struct pr_conf_row {
 	const char *name;
 	enum pr_conf_type type;
-	size_t offset;              /* of the value in the program's struct */
-	uint64_t min, max;          /* numbers: bounds in the unit of the value; list: of the count */
-	const char *fallback;       /* as text in a file; NULL: the name is required; "": none */
+	size_t offset;        /* of the value in the program's struct */
+	uint64_t min, max;    /* numbers: bounds in the unit of the value; list: of the count */
+	const char *fallback; /* as text in a file; NULL: the name is required; "": none */
 	const char *const *choices; /* ENUM: NULL-terminated */
 	const char *unit;           /* for people: "ns" is never shown, "ms" is; NULL: none */
 	const char *doc;            /* one or two sentences */
@@ -65,7 +66,7 @@ struct pr_conf_error {
  * Owns: strings in @p conf; free with pr_conf_done(), also after a failure.
  */
 int pr_conf_load(const struct pr_conf_row *rows, size_t count, const char *path, void *conf,
-		 struct pr_conf_error *ret_error) _must_check_;
+                 struct pr_conf_error *ret_error) _must_check_;
 void pr_conf_done(const struct pr_conf_row *rows, size_t count, void *conf);
 
 /** Every value in force, as a file that loads again. */

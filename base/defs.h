@@ -12,19 +12,19 @@
 #define PR_ARRAY_LEN(a) (sizeof(a) / sizeof((a)[0]))
 
 /** Hand a pointer over to the caller: returns it and clears the local. */
-#define take_ptr(p)                                                                                \
-	({                                                                                         \
-		__typeof__(p) _taken = (p);                                                        \
-		(p) = NULL;                                                                        \
-		_taken;                                                                            \
+#define take_ptr(p)                         \
+	({                                  \
+		__typeof__(p) _taken = (p); \
+		(p) = NULL;                 \
+		_taken;                     \
 	})
 
 /** Hand a file descriptor over to the caller: returns it and leaves -1. */
-#define take_fd(fd)                                                                                \
-	({                                                                                         \
-		int _taken_fd = (fd);                                                              \
-		(fd) = -1;                                                                         \
-		_taken_fd;                                                                         \
+#define take_fd(fd)                   \
+	({                            \
+		int _taken_fd = (fd); \
+		(fd) = -1;            \
+		_taken_fd;            \
 	})
 
 /** For _cleanup_: close a descriptor unless it is negative; leaves -1 and errno as it was. */

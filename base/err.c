@@ -8,8 +8,8 @@ const char *pr_strerror(int err)
 	switch (err) {
 	case PR_OK:
 		return "ok";
-#define X(name, value, text)                                                                       \
-	case name:                                                                                 \
+#define X(name, value, text) \
+	case name:           \
 		return text;
 		PR_ERR_LIST(X)
 #undef X
@@ -25,8 +25,8 @@ const char *pr_err_name(int err)
 	switch (err) {
 	case PR_OK:
 		return "PR_OK";
-#define X(name, value, text)                                                                       \
-	case name:                                                                                 \
+#define X(name, value, text) \
+	case name:           \
 		return #name;
 		PR_ERR_LIST(X)
 #undef X

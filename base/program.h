@@ -32,8 +32,8 @@ struct pr_program {
 
 /** What main() does next. */
 enum pr_program_next {
-	PR_PROGRAM_RUN,  /* configuration loaded */
-	PR_PROGRAM_DONE, /* --help and such were answered: exit 0 */
+	PR_PROGRAM_RUN,   /* configuration loaded */
+	PR_PROGRAM_DONE,  /* --help and such were answered: exit 0 */
 	PR_PROGRAM_USAGE, /* bad usage, said on stderr: exit 2 */
 	PR_PROGRAM_ERROR, /* bad configuration, said on stderr: exit 1 */
 };
@@ -43,7 +43,7 @@ enum pr_program_next {
  * Also sets umask 077 and line-buffers stdout.
  */
 enum pr_program_next pr_program_start(const struct pr_program *program, int argc, char **argv,
-				      void *conf);
+                                      void *conf);
 
 /**
  * Block SIGINT, SIGTERM, SIGHUP (and SIGCHLD when @p children) in this thread and return a
