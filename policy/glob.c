@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include <string.h>
+
+#include "policy/policy.h"
+
+bool policy_glob_match(const char *pattern, const char *text)
+{
+	const char *star = NULL, *star_text = NULL;
+	while (*text != '\0') {
+		if (*pattern == '*') {
+			star = ++pattern;
+			star_text = text;
+		} else if (*pattern == '?' || *pattern == *text) {
+			pattern++;
+			text++;
+		} else if (star != NULL) {
+			pattern = star;
+			text = ++star_text;
+		} else {
+			return false;
+		}
+	}
+	return pattern[strspn(pattern, "*")] == '\0';
+}
+
+/*
+ * Two places to go back to: the last `*` of this run, else the last `**`. A later one makes the
+ * earlier one of its kind needless, so the work is bounded by both lengths and there is no
+ * recursion.
+ */
+bool policy_path_match(const char *pattern, const char *path)
+{
+	const char *star = NULL, *star_path = NULL;
+	const char *deep = NULL, *deep_path = NULL;
+	while (*path != '\0') {
+		if (pattern[0] == '*' && pattern[1] == '*') {
+			pattern += strspn(pattern, "*");
+			deep = pattern;
+			deep_path = path;
+			star = NULL;
+		} else if (*pattern == '*') {
+			star = ++pattern;
+			star_path = path;
+		} else if (*pattern == *path || (*pattern == '?' && *path != '/')) {
+			pattern++;
+			path++;
+		} else if (star != NULL && *star_path != '/') {
+			pattern = star;
+			path = ++star_path;
+		} else if (deep != NULL) {
+			pattern = deep;
+			path = ++deep_path;
+			star = NULL;
+		} else {
+			return false;
+		}
+	}
+	return pattern[strspn(pattern, "*")] == '\0';
+}

@@ -1,0 +1,527 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#pragma once
+
+/**
+ * @file
+ * Policy: text form, model, compiled image, evaluation.
+ *
+ *   text -> policy_text_parse() -> model
+ *   model + endpoints -> policy_image_compile() -> image
+ *   image + request + wall time -> policy_image_evaluate() -> verdict
+ *
+ * A model is immutable: an edit makes a new one. An image is immutable too and one allocation: a
+ * worker makes a new one for each revision or change of the endpoints and swaps the pointer.
+ * The grammar and the semantics, for people, are in doc/policy.md.
+ *
+ * Everything here is pure: no sockets, no files, no clock (wall time is an argument).
+ * Threads: a model or an image may be read by any number of threads at once.
+ */
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/addr.h"
+#include "base/defs.h"
+#include "base/id.h"
+
+/* ---- limits: a text beyond one of them is refused with the limit named ---- */
+
+#define POLICY_TEXT_MAX_BYTES    (32U * 1024 * 1024)
+#define POLICY_LINE_MAX_BYTES    4096U
+#define POLICY_LINES_MAX         400000U
+#define POLICY_RULES_MAX         100000U
+#define POLICY_RULE_NUMBER_MAX   999999999U
+#define POLICY_GROUPS_MAX        10000U
+#define POLICY_USERGROUPS_MAX    1000U
+#define POLICY_MEMBERS_MAX       200000U /* members and selectors of all groups together */
+#define POLICY_NAME_MAX_BYTES    64U     /* group, usergroup, user, owner */
+#define POLICY_VALUE_MAX_BYTES   255U    /* selector value, host name */
+#define POLICY_PATH_MAX_BYTES    1024U
+#define POLICY_COMMENT_MAX_BYTES 255U
+#define POLICY_SERVICES_MAX      64U /* ranges in one rule */
+#define POLICY_LIFELINES_MAX     16U
+#define POLICY_EXPECTS_MAX       10000U
+#define POLICY_ENDPOINTS_MAX     200000U
+#define POLICY_IMAGE_MAX_BYTES   (256U * 1024 * 1024)
+#define POLICY_ERRORS_MAX        100U
+#define POLICY_MESSAGE_BYTES     224U
+
+#define POLICY_LAST_KNOWN_DEFAULT_S 600U     /* lost last-known without a line: 10 minutes */
+#define POLICY_LAST_KNOWN_MAX_S     2592000U /* 30 days */
+
+/* ---- errors of a text ---- */
+
+struct policy_error {
+	uint32_t line;                      /* 1 is the first */
+	uint32_t column;                    /* 1 is the first; counts characters, not bytes */
+	char message[POLICY_MESSAGE_BYTES]; /* one line, printable, with a suggestion where there is
+	                                       one */
+};
+
+struct policy_errors {
+	size_t count; /* filled in items, in order of lines */
+	size_t total; /* found in the text; more than count if there are over POLICY_ERRORS_MAX */
+	struct policy_error items[POLICY_ERRORS_MAX];
+};
+
+/* ---- model ---- */
+
+enum policy_mode { POLICY_OBSERVE, POLICY_ENFORCE };
+
+/** Ordered by strictness. */
+enum policy_lost_kind { POLICY_LOST_ALLOW, POLICY_LOST_LAST_KNOWN, POLICY_LOST_DENY };
+
+struct policy_lost {
+	enum policy_lost_kind kind;
+	uint32_t last_known_s; /* only for POLICY_LOST_LAST_KNOWN: then deny */
+};
+
+enum policy_action { POLICY_DENY, POLICY_REJECT, POLICY_ALLOW };
+
+enum policy_status { POLICY_ENABLED, POLICY_DISABLED, POLICY_STAGED };
+
+enum policy_line_kind {
+	POLICY_LINE_BLANK, /* blank or only a comment */
+	POLICY_LINE_MODE,
+	POLICY_LINE_LOST,
+	POLICY_LINE_LIFELINE,
+	POLICY_LINE_GROUP,
+	POLICY_LINE_USERGROUP,
+	POLICY_LINE_RULE,
+	POLICY_LINE_EXPECT,
+	_POLICY_LINE_MAX,
+};
+
+enum policy_operand_kind {
+	POLICY_OPERAND_ANY,
+	POLICY_OPERAND_GROUP,    /* name, group */
+	POLICY_OPERAND_ENDPOINT, /* endpoint */
+	POLICY_OPERAND_HOST,     /* name: the host endpoint of exactly this name */
+	POLICY_OPERAND_PREFIX,   /* prefix: matches the address, whoever has it */
+};
+
+/** What stands after `from` and `to`. */
+struct policy_operand {
+	enum policy_operand_kind kind;
+	uint32_t group;   /* index for policy_model_group() */
+	const char *name; /* NULL unless GROUP or HOST */
+	struct pr_uuid endpoint;
+	struct pr_prefix prefix;
+};
+
+enum policy_user_kind { POLICY_USER_ANY, POLICY_USER_NAME, POLICY_USER_UID, POLICY_USER_GROUP };
+
+/** What stands after `user` and `to-user`. */
+struct policy_user_match {
+	enum policy_user_kind kind;
+	uint32_t uid;       /* UID */
+	uint32_t usergroup; /* GROUP: index for policy_model_usergroup() */
+	const char *name;   /* NAME, GROUP; NULL otherwise */
+};
+
+/** What stands after `process` and `to-process`. */
+struct policy_process_match {
+	const char *path; /* NULL: any */
+	bool glob;        /* `*` and `?` do not cross a slash, `**` does */
+};
+
+/** One range of a service list. */
+struct policy_service {
+	bool any;             /* every protocol and port: the rest is 0 */
+	bool whole;           /* the whole protocol, port or not */
+	uint8_t proto;        /* IP protocol number */
+	uint16_t first, last; /* ports, or ICMP types (0..255); 0 if whole */
+};
+
+struct policy_rule {
+	uint32_t number; /* 1..POLICY_RULE_NUMBER_MAX; evaluation is in this order */
+	enum policy_action action;
+	enum policy_status status;
+	struct policy_user_match user, to_user;
+	struct policy_process_match process, to_process;
+	struct policy_operand source, destination;
+	const struct policy_service *services;
+	size_t service_count;     /* at least 1 */
+	uint64_t expires_wall_ns; /* from then on the rule is skipped; 0: never */
+	const char *owner;        /* NULL: none */
+	const char *comment;      /* NULL: none */
+};
+
+/** Flow that quarantine, lost mode and rules never cut. */
+struct policy_lifeline {
+	struct policy_operand source, destination;
+	const struct policy_service *services;
+	size_t service_count;
+};
+
+/** `expect allow from X to Y SERVICE`: kept, run at commit. */
+struct policy_expect {
+	bool allow;
+	struct policy_operand source, destination;
+	const struct policy_service *services;
+	size_t service_count;
+	struct policy_user_match user, to_user;
+	struct policy_process_match process, to_process; /* never a glob */
+};
+
+enum policy_selector_kind {
+	POLICY_SELECT_NAME,
+	POLICY_SELECT_IMAGE,
+	POLICY_SELECT_LABEL, /* key */
+	POLICY_SELECT_COMPOSE_PROJECT,
+	POLICY_SELECT_COMPOSE_SERVICE,
+	POLICY_SELECT_HOST,
+	POLICY_SELECT_CGROUP,
+	POLICY_SELECT_KIND, /* "host" or "container" */
+	_POLICY_SELECT_MAX,
+};
+
+struct policy_selector {
+	enum policy_selector_kind kind;
+	const char *key;   /* label key; NULL otherwise */
+	const char *value; /* glob: `*` any run, `?` one character */
+};
+
+/** One way to be in a group: a member, or a `select` whose selectors must all match. */
+struct policy_group_term {
+	uint32_t selector_count; /* 0: it is a member */
+	const struct policy_selector *selectors;
+	struct pr_uuid member;
+};
+
+/** A group: the union of the terms of all its lines. */
+struct policy_group {
+	const char *name;
+	const struct policy_group_term *terms;
+	size_t term_count;
+	uint32_t line; /* of its first line */
+};
+
+struct policy_usergroup {
+	const char *name;
+	const struct policy_user_match *members; /* NAME or UID */
+	size_t member_count;
+	uint32_t line;
+};
+
+struct policy_mode_line {
+	enum policy_mode mode;
+	const char *group; /* NULL: default */
+	uint32_t group_index;
+};
+
+struct policy_lost_line {
+	struct policy_lost lost;
+	const char *group; /* NULL: default */
+	uint32_t group_index;
+};
+
+/** One line of the text. */
+struct policy_line {
+	enum policy_line_kind kind;
+	uint32_t size_bytes;
+	const char *text; /* as it was written, without the newline; not NUL-terminated */
+	union {
+		const struct policy_mode_line *mode;
+		const struct policy_lost_line *lost;
+		const struct policy_lifeline *lifeline;
+		const struct policy_rule *rule;
+		const struct policy_expect *expect;
+		uint32_t group; /* GROUP: index for policy_model_group(), USERGROUP: for
+		                   _usergroup() */
+	};
+};
+
+typedef struct policy_model policy_model_t;
+
+/**
+ * Parse a policy text. All of it is read, so that all errors are found at once; a text with any
+ * error gives no model.
+ *
+ * @param text        Borrowed for the call. Need not end in NUL or newline.
+ * @param errors      Always filled; count is 0 on success.
+ * @param ret_model   Caller owns it.
+ *
+ * @retval PR_OK
+ * @retval PR_EPOLICY  See @p errors.
+ * @retval PR_ENOMEM
+ */
+int policy_text_parse(const char *text, size_t size_bytes, struct policy_errors *errors,
+                      policy_model_t **ret_model) _must_check_;
+
+void policy_model_destroy(policy_model_t **model_p);
+
+/**
+ * The text of a model, byte for byte as it was parsed (NUL-terminated). Caller frees it.
+ * @retval PR_OK
+ * @retval PR_ENOMEM
+ */
+int policy_text_format(const policy_model_t *model, char **ret_text,
+                       size_t *ret_size_bytes) _must_check_;
+
+size_t policy_model_line_count(const policy_model_t *model);
+/** Line @p index, from 0. NULL beyond the end. Valid as long as the model. */
+const struct policy_line *policy_model_line(const policy_model_t *model, size_t index);
+
+size_t policy_model_rule_count(const policy_model_t *model);
+/** The rule at place @p index in order of numbers, from 0. NULL beyond the end. */
+const struct policy_rule *policy_model_rule(const policy_model_t *model, size_t index);
+/** Rule by number and, if @p ret_line is not NULL, the index of its line. NULL: none. */
+const struct policy_rule *policy_model_rule_find(const policy_model_t *model, uint32_t number,
+                                                 size_t *ret_line);
+
+size_t policy_model_group_count(const policy_model_t *model);
+const struct policy_group *policy_model_group(const policy_model_t *model, size_t index);
+/** NULL: none. */
+const struct policy_group *policy_model_group_find(const policy_model_t *model, const char *name);
+size_t policy_model_usergroup_count(const policy_model_t *model);
+const struct policy_usergroup *policy_model_usergroup(const policy_model_t *model, size_t index);
+
+/** Change some lines of a text: remove @p remove_count lines from @p line on, put @p text there. */
+struct policy_edit {
+	size_t line;         /* index from 0; the line count appends */
+	size_t remove_count; /* 0: insert only */
+	const char *text; /* NULL: remove only; lines separated by newline, the last may lack it */
+};
+
+/**
+ * Make a new model from @p model with one edit. The old one stays as it is. Lines that are not
+ * edited keep their bytes.
+ *
+ * @retval PR_OK
+ * @retval PR_EPOLICY  See @p errors; the lines are those of the new text.
+ * @retval PR_EINVAL   Lines out of range.
+ * @retval PR_ENOMEM
+ */
+int policy_model_edit(const policy_model_t *model, const struct policy_edit *edit,
+                      struct policy_errors *errors, policy_model_t **ret_model) _must_check_;
+
+/**
+ * A rule in canonical form, one line without newline, for editors that change a field.
+ * @param size_bytes  POLICY_LINE_MAX_BYTES + 1 always suffices for a rule that came from a text.
+ * @return Length, or a negative error (PR_ETOOBIG).
+ */
+int policy_rule_format(const struct policy_rule *rule, char *text, size_t size_bytes) _must_check_;
+
+/** "any", a group's name, a UUID, "host NAME" or a prefix. @return length or PR_ETOOBIG. */
+int policy_operand_format(const struct policy_operand *operand, char *text, size_t size_bytes);
+
+/** "tcp/80,443 udp/53". @return length or PR_ETOOBIG. */
+int policy_services_format(const struct policy_service *services, size_t count, char *text,
+                           size_t size_bytes);
+
+/** "allow", "deny", "reject". */
+const char *policy_action_name(enum policy_action action);
+/** "observe", "enforce". */
+const char *policy_mode_name(enum policy_mode mode);
+/** "enabled", "disabled", "staged". */
+const char *policy_status_name(enum policy_status status);
+/** "allow", "last-known", "deny". */
+const char *policy_lost_name(enum policy_lost_kind kind);
+
+/**
+ * Glob of names, images and labels: `*` any run, `?` one character. Linear space, no recursion.
+ */
+bool policy_glob_match(const char *pattern, const char *text);
+/** Glob of paths: `*` and `?` stop at a slash, `**` does not. */
+bool policy_path_match(const char *pattern, const char *path);
+
+/**
+ * The word of @p words nearest to @p word, for "did you mean". NULL if none is near.
+ */
+const char *policy_suggest(const char *word, const char *const *words, size_t count);
+
+/* ---- endpoints, as the identity directory knows them ---- */
+
+enum policy_endpoint_kind { POLICY_HOST, POLICY_CONTAINER };
+
+struct policy_label {
+	const char *key;
+	const char *value;
+};
+
+/** Text fields: NULL or "" is "has none", which no selector matches. */
+struct policy_endpoint {
+	struct pr_uuid id;
+	enum policy_endpoint_kind kind;
+	const char *name;
+	const char *image;
+	const char *compose_project;
+	const char *compose_service;
+	const char *cgroup;
+	struct pr_uuid host_id; /* the host it runs on; a host's own id */
+	const char *host_name;  /* NULL for a host: its name */
+	const struct policy_label *labels;
+	size_t label_count;
+};
+
+/** Does an endpoint belong to a group? Straight from the model, for previews and tests. */
+bool policy_group_matches(const struct policy_group *group, const struct policy_endpoint *endpoint);
+
+/* ---- image ---- */
+
+typedef struct policy_image policy_image_t;
+
+/**
+ * Compile a model for the endpoints that are known now.
+ *
+ * @param endpoints  Borrowed for the call. A second one with the same id is ignored. Endpoints that
+ *                   only the policy names (by UUID) are known to the image without being listed.
+ * @param revision   Kept, and named in every verdict.
+ * @param ret_image  Caller owns it. Does not refer to model or endpoints.
+ *
+ * @retval PR_OK
+ * @retval PR_ETOOBIG  Over POLICY_IMAGE_MAX_BYTES or POLICY_ENDPOINTS_MAX.
+ * @retval PR_ENOMEM
+ */
+int policy_image_compile(const policy_model_t *model, const struct policy_endpoint *endpoints,
+                         size_t endpoint_count, uint64_t revision,
+                         policy_image_t **ret_image) _must_check_;
+
+void policy_image_destroy(policy_image_t **image_p);
+
+uint64_t policy_image_revision(const policy_image_t *image);
+size_t policy_image_size_bytes(const policy_image_t *image);
+
+/** Mode of an endpoint; of one that is not known, or NULL: the default's. */
+enum policy_mode policy_image_endpoint_mode(const policy_image_t *image,
+                                            const struct pr_uuid *endpoint);
+/** Lost-controller mode of an endpoint; of one that is not known, or NULL: the default's. */
+struct policy_lost policy_image_endpoint_lost(const policy_image_t *image,
+                                              const struct pr_uuid *endpoint);
+/** Could an endpoint of this policy be in enforce (default or any group)? */
+bool policy_image_enforces(const policy_image_t *image);
+
+/** Name of the @p nth group (from 0, in order of the text) that an endpoint is in. NULL: no more.
+ */
+const char *policy_image_endpoint_group(const policy_image_t *image, const struct pr_uuid *endpoint,
+                                        size_t nth);
+
+/**
+ * Members of a group.
+ * @param ids  At most @p max are written; NULL only counts.
+ * @return Number of all members, also if it is more than @p max.
+ * @retval PR_ENOENT  No such group.
+ */
+long policy_image_group_members(const policy_image_t *image, const char *group, struct pr_uuid *ids,
+                                size_t max);
+
+/** What an event needs of a rule. */
+struct policy_rule_info {
+	uint32_t number; /* 0: a lifeline */
+	enum policy_action action;
+	enum policy_status status;
+	uint64_t expires_wall_ns;
+	const char *comment; /* NULL: none; valid as long as the image */
+	const char *owner;   /* NULL: none */
+};
+
+/** @return false: no such rule in the image (disabled ones are not). */
+bool policy_image_rule_find(const policy_image_t *image, uint32_t number,
+                            struct policy_rule_info *ret_info);
+
+/* ---- evaluation ---- */
+
+/** What a rule can depend on. Bit (1 << field) in masks. */
+enum policy_field {
+	POLICY_FIELD_PROTO,
+	POLICY_FIELD_PORT, /* destination port or ICMP type */
+	POLICY_FIELD_DESTINATION,
+	POLICY_FIELD_DESTINATION_ADDR,
+	POLICY_FIELD_SOURCE,
+	POLICY_FIELD_SOURCE_ADDR,
+	POLICY_FIELD_USER,
+	POLICY_FIELD_PROCESS,
+	POLICY_FIELD_TO_USER,
+	POLICY_FIELD_TO_PROCESS,
+	_POLICY_FIELD_MAX,
+};
+
+/** "source", "to-process", ... */
+const char *policy_field_name(enum policy_field field);
+
+/**
+ * What the asker knows of a field. Unknown matches no rule that names the field, allow or deny.
+ * Pending: the other end will know it and decide.
+ */
+enum policy_known { POLICY_UNKNOWN, POLICY_KNOWN, POLICY_PENDING };
+
+/** Which end asks. BOTH: one agent speaks for both, and decides both. */
+enum policy_end { POLICY_END_NEAR, POLICY_END_FAR, POLICY_END_BOTH };
+
+struct policy_user {
+	uint32_t uid;
+	const char *name; /* NULL or "": only the uid is known */
+};
+
+/** All zero: everything is unknown. The protocol is always taken as known. */
+struct policy_request {
+	enum policy_end asker;
+	uint8_t known[_POLICY_FIELD_MAX]; /* enum policy_known by enum policy_field */
+	uint8_t proto;
+	uint16_t port;                      /* destination port or ICMP type */
+	struct pr_uuid source, destination; /* all zero is taken as unknown */
+	struct pr_addr source_addr, destination_addr;
+	struct policy_user user, to_user;
+	const char *process, *to_process; /* path of the executable; NULL is taken as unknown */
+};
+
+/**
+ * Mark as pending what a near end cannot know: to-user and to-process (if unknown) when the
+ * destination is an endpoint in enforce. Leaves other askers' requests alone.
+ */
+void policy_request_mark_pending(const policy_image_t *image, struct policy_request *request);
+
+struct policy_verdict {
+	/** What the asking end does: policy_action, but allow where its mode is observe. */
+	enum policy_action action;
+	/** What rules and default say, whatever the mode. */
+	enum policy_action policy_action;
+	/** Mode that applied: source's (near), destination's (far), the stricter one (both). */
+	enum policy_mode mode;
+	bool provisional; /* allowed for now: the far end decides and names the rule */
+	bool several;     /* denied, but pending fields leave open by which of several rules */
+	bool would_deny;  /* action is allow; in enforce, or without `staged`, it would not be */
+	bool lifeline;    /* a lifeline matched: rule is 0, action allow whatever the mode */
+	uint32_t rule;    /* number of the deciding rule; 0: default, lifeline or provisional */
+	uint32_t staged_rule; /* number of the first staged rule that would have decided; 0: none */
+	enum policy_action staged_action;
+	/**
+	 * Fields the decision depended on, bit (1 << field): any request that agrees in them (same
+	 * asker, same knowledge) gets this verdict under this revision. For leases.
+	 */
+	uint32_t depends;
+	/** The verdict holds until then at most (a rule expires); 0: no end. */
+	uint64_t valid_until_wall_ns;
+	uint64_t revision;
+};
+
+/**
+ * Decide one request. Never fails, never allocates.
+ *
+ * @param now_wall_ns  For `expires`.
+ *
+ * Threads: any, on one image at once.
+ * Source:  bit vectors per field over rule order (Lakshman and Stiliadis, SIGCOMM 1998).
+ */
+void policy_image_evaluate(const policy_image_t *image, const struct policy_request *request,
+                           uint64_t now_wall_ns, struct policy_verdict *ret_verdict);
+
+/** Why one rule did or did not match. */
+struct policy_explanation {
+	struct policy_rule_info rule;
+	uint32_t mismatch; /* fields that do not match, bit (1 << field); 0: it matches */
+	uint32_t pending;  /* fields that another end must tell */
+	bool expired;
+	bool decides; /* the first live rule that matches; the walk ends after it */
+};
+
+/**
+ * Walk the rules of an image in order, up to and with the deciding one.
+ * @param visit  Called for each; false stops the walk.
+ */
+void policy_image_explain(const policy_image_t *image, const struct policy_request *request,
+                          uint64_t now_wall_ns,
+                          bool (*visit)(void *arg, const struct policy_explanation *explanation),
+                          void *arg);
