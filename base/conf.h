@@ -5,8 +5,9 @@
  * @file
  * Configuration by table. One row (name, type, bounds, default, unit, doc) drives the parser,
  * --dump-config, the sample file and the manual page. The file is `name = value` lines with `#`
- * comments; a list repeats its name. An unknown name, a bad value, a missing or too open key file
- * is an error that names file, line and reason.
+ * comments, also behind a value after a blank; a value may stand in double quotes, with \" and \\
+ * inside; a list repeats its name, and `name =` alone empties it. An unknown name, a bad value, a
+ * missing or too open key file is an error that names file, line and reason.
  *
  * Threads: load before threads start; the loaded struct is read-only after.
  */
@@ -39,9 +40,12 @@ struct pr_conf_list {
 struct pr_conf_row {
 	const char *name;
 	enum pr_conf_type type;
-	size_t offset;        /* of the value in the program's struct */
-	uint64_t min, max;    /* numbers: bounds in the unit of the value; list: of the count */
-	const char *fallback; /* as text in a file; NULL: the name is required; "": none */
+	size_t offset; /* of the value in the program's struct */
+	/* Numbers: bounds in the unit of the value (ns, bytes); list: of the count; max 0: none. */
+	uint64_t min, max;
+	/* As text in a file, a list's items with commas between. NULL: the name is required;
+	   "": none, that is NULL, zero or an empty list. */
+	const char *fallback;
 	const char *const *choices; /* ENUM: NULL-terminated */
 	const char *unit;           /* for people: "ns" is never shown, "ms" is; NULL: none */
 	const char *doc;            /* one or two sentences */
