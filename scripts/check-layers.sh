@@ -35,6 +35,7 @@ bus/bus.h
 codec/codec.h
 codec/msg.def
 policy/policy.h
+policy/query.h
 store/store.h
 '
 
