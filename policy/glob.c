@@ -3,6 +3,15 @@
 
 #include "policy/policy.h"
 
+/* Past one character: `?` stands for a whole one, whatever its bytes. */
+static const char *next_character(const char *text)
+{
+	do {
+		text++;
+	} while (((unsigned char)*text & 0xc0) == 0x80);
+	return text;
+}
+
 bool policy_glob_match(const char *pattern, const char *text)
 {
 	const char *star = NULL, *star_text = NULL;
@@ -10,7 +19,10 @@ bool policy_glob_match(const char *pattern, const char *text)
 		if (*pattern == '*') {
 			star = ++pattern;
 			star_text = text;
-		} else if (*pattern == '?' || *pattern == *text) {
+		} else if (*pattern == '?') {
+			pattern++;
+			text = next_character(text);
+		} else if (*pattern == *text) {
 			pattern++;
 			text++;
 		} else if (star != NULL) {
@@ -41,7 +53,10 @@ bool policy_path_match(const char *pattern, const char *path)
 		} else if (*pattern == '*') {
 			star = ++pattern;
 			star_path = path;
-		} else if (*pattern == *path || (*pattern == '?' && *path != '/')) {
+		} else if (*pattern == '?' && *path != '/') {
+			pattern++;
+			path = next_character(path);
+		} else if (*pattern == *path) {
 			pattern++;
 			path++;
 		} else if (star != NULL && *star_path != '/') {
