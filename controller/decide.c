@@ -1,0 +1,329 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include <string.h>
+
+#include "controller/decide.h"
+
+/* One decision on its way. */
+struct decision {
+	const struct decide_context *context;
+	const struct codec_request *request;
+	const struct directory_endpoint *reporter;
+	struct flow_key key;
+	struct pr_uuid source, destination; /* zero: not known */
+	struct flow_near near_end;          /* what is known of the initiator */
+	uint8_t unknown;                    /* CODEC_UNKNOWN_*, about the other end */
+	uint64_t connection;
+};
+
+struct flow_key decide_flow_key(const struct codec_request *request)
+{
+	return (struct flow_key){ .proto = request->proto,
+		                  .wire_src = request->wire_src,
+		                  .wire_dst = request->wire_dst,
+		                  .wire_dst_port = request->wire_dst_port };
+}
+
+static uint8_t action_on_wire(enum policy_action action)
+{
+	switch (action) {
+	case POLICY_ALLOW:
+		return CODEC_ACTION_ALLOW;
+	case POLICY_REJECT:
+		return CODEC_ACTION_REJECT;
+	case POLICY_DENY:
+		break;
+	}
+	return CODEC_ACTION_DENY;
+}
+
+static uint8_t mode_on_wire(enum policy_mode mode)
+{
+	return mode == POLICY_OBSERVE ? CODEC_MODE_OBSERVE : CODEC_MODE_ENFORCE;
+}
+
+/* A deny that no policy made: something about the request is not as it must be. */
+static void refuse(const struct decide_context *context, const struct codec_request *request,
+                   struct codec_verdict *ret_verdict)
+{
+	enum policy_mode mode = POLICY_ENFORCE;
+
+	if (context->image != NULL) {
+		mode = policy_image_endpoint_mode(context->image, &request->reporter);
+	}
+	*ret_verdict = (struct codec_verdict){
+		.id = request->id,
+		.action = CODEC_ACTION_DENY,
+		.mode = mode_on_wire(mode),
+		.final = 1,
+		.rule = CODEC_NO_RULE,
+		.staged_rule = CODEC_NO_RULE,
+		.revision = context->image != NULL ? policy_image_revision(context->image) : 0,
+		.decided_by = CODEC_DECIDED_BY_WORKER,
+	};
+	context->counters->requests++;
+	context->counters->denied++;
+}
+
+/* The initiator as the request itself knows it: near end, or both ends. */
+static struct flow_near near_of_request(const struct codec_request *request,
+                                        const struct directory_endpoint *reporter)
+{
+	struct flow_near near_end = {
+		.initiator = reporter->policy.id,
+		.host = reporter->policy.host_id,
+		.namespace_inode = reporter->namespace_inode,
+		.request_id = request->id,
+		.src_port = request->src_port,
+		.from_state = request->from_state,
+		.uid = CODEC_NO_UID,
+	};
+
+	if (request->from_state == CODEC_KNOWN_KNOWN) {
+		near_end.uid = request->from_uid;
+		memcpy(near_end.user, request->from_user, sizeof(near_end.user));
+		memcpy(near_end.exe, request->from_exe, sizeof(near_end.exe));
+	}
+	return near_end;
+}
+
+/* A near end may not speak for an address that is another enrolled host's. */
+static bool source_is_foreign(const struct decision *decision)
+{
+	const struct directory_endpoint *owner = NULL;
+
+	return directory_lookup(decision->context->directory, decision->reporter,
+	                        &decision->request->wire_src, &owner) == DIRECTORY_FOUND &&
+	       !pr_uuid_equal(&owner->policy.host_id, &decision->reporter->policy.host_id);
+}
+
+static void gather_destination(struct decision *decision)
+{
+	const struct directory_endpoint *endpoint = NULL;
+
+	switch (directory_lookup(decision->context->directory, decision->reporter,
+	                         &decision->request->dst, &endpoint)) {
+	case DIRECTORY_FOUND:
+		decision->destination = endpoint->policy.id;
+		return;
+	case DIRECTORY_AMBIGUOUS:
+	case DIRECTORY_NONE:
+		return;
+	}
+}
+
+static void gather_near(struct decision *decision)
+{
+	const struct decide_context *context = decision->context;
+	const struct codec_request *request = decision->request;
+
+	decision->source = decision->reporter->policy.id;
+	decision->near_end = near_of_request(request, decision->reporter);
+	gather_destination(decision);
+	if (request->end == CODEC_END_BOTH) {
+		decision->connection =
+			flow_connection_id(&decision->key, request->src_port,
+		                           &decision->reporter->policy.id, request->id);
+		return;
+	}
+	if (source_is_foreign(decision)) {
+		context->counters->foreign_source++;
+		decision->connection =
+			flow_connection_id(&decision->key, request->src_port,
+		                           &decision->reporter->policy.id, request->id);
+		return;
+	}
+	decision->connection = flow_table_put(context->flows, &decision->key, &decision->near_end,
+	                                      context->now_ns);
+}
+
+/* Could an enrolled endpoint have sent this, directly or behind its host's address? */
+static bool source_may_be_enrolled(const struct decision *decision)
+{
+	const struct directory_endpoint *owner = NULL;
+
+	return directory_lookup(decision->context->directory, decision->reporter,
+	                        &decision->request->wire_src, &owner) != DIRECTORY_NONE ||
+	       directory_is_local(decision->context->directory, &decision->reporter->policy.host_id,
+	                          &decision->request->wire_src);
+}
+
+static enum decide_result gather_far(struct decision *decision, bool may_wait)
+{
+	const struct decide_context *context = decision->context;
+	const struct codec_request *request = decision->request;
+	const struct flow_near *near_end = NULL;
+	struct flow_query query = {
+		.host = decision->reporter->policy.host_id,
+		.namespace_inode = decision->reporter->namespace_inode,
+		.src_port = request->src_port,
+		.local = directory_is_local(context->directory, &decision->reporter->policy.host_id,
+		                            &request->wire_src),
+		.loopback = pr_addr_is_loopback(&request->wire_src),
+	};
+
+	decision->destination = decision->reporter->policy.id;
+	decision->near_end.uid = CODEC_NO_UID;
+	enum flow_match match =
+		flow_table_find(context->flows, &decision->key, &query, context->now_ns, &near_end);
+	if (match == FLOW_FOUND) {
+		context->counters->flow_found++;
+		decision->near_end = *near_end;
+		decision->source = near_end->initiator;
+		decision->connection = near_end->connection;
+		return DECIDE_DONE;
+	}
+	bool enrolled = source_may_be_enrolled(decision);
+	if (may_wait && (enrolled || match == FLOW_AMBIGUOUS)) {
+		context->counters->waited++;
+		return DECIDE_WAIT;
+	}
+	if (match == FLOW_AMBIGUOUS) {
+		context->counters->ambiguous++;
+		decision->unknown = CODEC_UNKNOWN_NO_NOTICE;
+	} else if (enrolled) {
+		context->counters->no_notice++;
+		decision->unknown = CODEC_UNKNOWN_NO_NOTICE;
+	}
+	decision->connection = flow_connection_id(&decision->key, request->src_port,
+	                                          &decision->reporter->policy.id, request->id);
+	return DECIDE_DONE;
+}
+
+static enum policy_end end_for_policy(uint8_t end)
+{
+	switch (end) {
+	case CODEC_END_NEAR:
+		return POLICY_END_NEAR;
+	case CODEC_END_FAR:
+		return POLICY_END_FAR;
+	default:
+		return POLICY_END_BOTH;
+	}
+}
+
+static void know_initiator(const struct flow_near *near_end, struct policy_request *ask)
+{
+	if (near_end->from_state != CODEC_KNOWN_KNOWN) {
+		return;
+	}
+	if (near_end->uid != CODEC_NO_UID) {
+		ask->known[POLICY_FIELD_USER] = POLICY_KNOWN;
+		ask->user = (struct policy_user){ near_end->uid, near_end->user };
+	}
+	if (near_end->exe[0] != '\0') {
+		ask->known[POLICY_FIELD_PROCESS] = POLICY_KNOWN;
+		ask->process = near_end->exe;
+	}
+}
+
+static void know_terminator(const struct codec_request *request, struct policy_request *ask)
+{
+	if (request->to_state != CODEC_KNOWN_KNOWN || request->end == CODEC_END_NEAR) {
+		return;
+	}
+	if (request->to_uid != CODEC_NO_UID) {
+		ask->known[POLICY_FIELD_TO_USER] = POLICY_KNOWN;
+		ask->to_user = (struct policy_user){ request->to_uid, request->to_user };
+	}
+	if (request->to_exe[0] != '\0') {
+		ask->known[POLICY_FIELD_TO_PROCESS] = POLICY_KNOWN;
+		ask->to_process = request->to_exe;
+	}
+}
+
+static void ask_policy(const struct decision *decision, struct policy_verdict *ret_said)
+{
+	const struct codec_request *request = decision->request;
+	struct policy_request ask = {
+		.asker = end_for_policy(request->end),
+		.proto = request->proto,
+		.port = request->dst_port,
+		.source = decision->source,
+		.destination = decision->destination,
+		.source_addr = request->src,
+		.destination_addr = request->dst,
+	};
+
+	ask.known[POLICY_FIELD_PROTO] = POLICY_KNOWN;
+	ask.known[POLICY_FIELD_PORT] = POLICY_KNOWN;
+	ask.known[POLICY_FIELD_SOURCE_ADDR] = POLICY_KNOWN;
+	ask.known[POLICY_FIELD_DESTINATION_ADDR] = POLICY_KNOWN;
+	if (!pr_uuid_is_null(&decision->source)) {
+		ask.known[POLICY_FIELD_SOURCE] = POLICY_KNOWN;
+	}
+	if (!pr_uuid_is_null(&decision->destination)) {
+		ask.known[POLICY_FIELD_DESTINATION] = POLICY_KNOWN;
+	}
+	know_initiator(&decision->near_end, &ask);
+	know_terminator(request, &ask);
+	policy_request_mark_pending(decision->context->image, &ask);
+	policy_image_evaluate(decision->context->image, &ask, decision->context->now_wall_ns,
+	                      ret_said);
+}
+
+static void answer(const struct decision *decision, struct codec_verdict *ret_verdict)
+{
+	struct decide_counters *counters = decision->context->counters;
+	struct policy_verdict said = { 0 };
+
+	ask_policy(decision, &said);
+	/* A staged rule is only named where it would turn an allow into something else. */
+	bool staged = said.staged_rule != 0 && said.staged_action != POLICY_ALLOW &&
+	              said.policy_action == POLICY_ALLOW;
+	*ret_verdict = (struct codec_verdict){
+		.id = decision->request->id,
+		.action = action_on_wire(said.policy_action),
+		.mode = mode_on_wire(said.mode),
+		.final = !said.provisional,
+		.rule = said.rule != 0 ? said.rule : CODEC_NO_RULE,
+		.staged_rule = staged ? said.staged_rule : CODEC_NO_RULE,
+		.revision = said.revision,
+		.decided_by = said.lifeline ? CODEC_DECIDED_BY_BUILT_IN : CODEC_DECIDED_BY_WORKER,
+		.unknown = decision->unknown,
+		.connection = decision->connection,
+		.src_endpoint = decision->source,
+		.dst_endpoint = decision->destination,
+	};
+	counters->requests++;
+	counters->provisional += said.provisional;
+	if (said.policy_action == POLICY_ALLOW) {
+		counters->allowed++;
+	} else {
+		counters->denied++;
+	}
+}
+
+enum decide_result decide_request(const struct decide_context *context,
+                                  const struct codec_request *request, const struct pr_uuid *agent,
+                                  bool may_wait, struct codec_verdict *ret_verdict)
+{
+	struct decision decision = {
+		.context = context,
+		.request = request,
+		.reporter = directory_find(context->directory, &request->reporter),
+		.key = decide_flow_key(request),
+	};
+
+	if (decision.reporter == NULL) {
+		context->counters->unknown_reporter++;
+		refuse(context, request, ret_verdict);
+		return DECIDE_DONE;
+	}
+	if (!pr_uuid_equal(&decision.reporter->agent, agent)) {
+		context->counters->foreign_reporter++;
+		refuse(context, request, ret_verdict);
+		return DECIDE_DONE;
+	}
+	if (context->image == NULL) {
+		context->counters->no_policy++;
+		refuse(context, request, ret_verdict);
+		return DECIDE_DONE;
+	}
+	if (request->end != CODEC_END_FAR) {
+		gather_near(&decision);
+	} else if (gather_far(&decision, may_wait) == DECIDE_WAIT) {
+		return DECIDE_WAIT;
+	}
+	answer(&decision, ret_verdict);
+	return DECIDE_DONE;
+}

@@ -1,0 +1,505 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/err.h"
+#include "controller/directory.h"
+
+#define BUCKETS_MIN 64
+
+/* An address of a node, in the chain of its scope and address. */
+struct link {
+	struct link *next;
+	struct node *node;
+	const struct directory_address *address;
+};
+
+struct node {
+	struct directory_endpoint endpoint;
+	struct node *next; /* in the chain of its id */
+	uint64_t fingerprint;
+	struct link *links;
+	size_t link_count;
+};
+
+struct directory {
+	struct node **nodes;
+	size_t node_buckets, node_count;
+	struct link **links;
+	size_t link_buckets, link_count;
+	uint64_t fingerprint; /* sum over the nodes, so order does not matter */
+};
+
+/* FNV-1a: only trusted agents' data is hashed here, and chains are compared in full. */
+static uint64_t hash_bytes(uint64_t hash, const void *data, size_t size_bytes)
+{
+	const uint8_t *bytes = data;
+
+	for (size_t i = 0; i < size_bytes; i++) {
+		hash = (hash ^ bytes[i]) * 0x100000001b3ULL;
+	}
+	return hash ^ (hash >> 29);
+}
+
+#define HASH_START 0xcbf29ce484222325ULL
+
+static uint64_t hash_text(uint64_t hash, const char *text)
+{
+	/* With its terminator, so that neighbouring texts cannot run together. */
+	return hash_bytes(hash, text != NULL ? text : "", text != NULL ? strlen(text) + 1 : 1);
+}
+
+static uint64_t hash_id(const struct pr_uuid *id)
+{
+	return hash_bytes(HASH_START, id->bytes, sizeof(id->bytes));
+}
+
+static uint64_t hash_address(const struct pr_uuid *scope_host, const struct pr_addr *addr)
+{
+	uint64_t hash = HASH_START;
+
+	if (scope_host != NULL) {
+		hash = hash_bytes(hash, scope_host->bytes, sizeof(scope_host->bytes));
+	}
+	return hash_bytes(hash, addr->bytes, sizeof(addr->bytes));
+}
+
+static uint64_t fingerprint_of(const struct policy_endpoint *endpoint)
+{
+	uint64_t hash = hash_id(&endpoint->id);
+
+	hash = hash_bytes(hash, &endpoint->kind, sizeof(endpoint->kind));
+	hash = hash_text(hash, endpoint->name);
+	hash = hash_text(hash, endpoint->image);
+	hash = hash_text(hash, endpoint->cgroup);
+	hash = hash_bytes(hash, endpoint->host_id.bytes, sizeof(endpoint->host_id.bytes));
+	hash = hash_text(hash, endpoint->host_name);
+	for (size_t i = 0; i < endpoint->label_count; i++) {
+		hash = hash_text(hash, endpoint->labels[i].key);
+		hash = hash_text(hash, endpoint->labels[i].value);
+	}
+	return hash;
+}
+
+directory_t *directory_new(void)
+{
+	_cleanup_(directory_destroy) directory_t *directory = calloc(1, sizeof(*directory));
+
+	if (directory == NULL) {
+		return NULL;
+	}
+	directory->node_buckets = BUCKETS_MIN;
+	directory->nodes = calloc(directory->node_buckets, sizeof(struct node *));
+	directory->link_buckets = BUCKETS_MIN;
+	directory->links = calloc(directory->link_buckets, sizeof(struct link *));
+	if (directory->nodes == NULL || directory->links == NULL) {
+		return NULL;
+	}
+	return take_ptr(directory);
+}
+
+void directory_destroy(directory_t **directory_p)
+{
+	directory_t *directory = *directory_p;
+
+	if (directory == NULL) {
+		return;
+	}
+	if (directory->nodes != NULL && directory->links != NULL) {
+		directory_clear(directory);
+	}
+	free(directory->nodes);
+	free(directory->links);
+	free(directory);
+	*directory_p = NULL;
+}
+
+/* ---- making a node: one allocation that holds everything ---- */
+
+struct arena {
+	char *at; /* NULL: only measure */
+	size_t used_bytes;
+};
+
+static const char *arena_text(struct arena *arena, const char *text)
+{
+	if (text == NULL) {
+		return NULL;
+	}
+	size_t size_bytes = strlen(text) + 1;
+	char *copy = arena->at != NULL ? arena->at + arena->used_bytes : NULL;
+
+	arena->used_bytes += size_bytes;
+	return copy != NULL ? memcpy(copy, text, size_bytes) : NULL;
+}
+
+/* Texts of @p from; with room in the arena, the copies go to @p to. */
+static void copy_texts(struct arena *arena, const struct policy_endpoint *from,
+                       struct policy_endpoint *to, struct policy_label *labels)
+{
+	to->name = arena_text(arena, from->name);
+	to->image = arena_text(arena, from->image);
+	to->compose_project = arena_text(arena, from->compose_project);
+	to->compose_service = arena_text(arena, from->compose_service);
+	to->cgroup = arena_text(arena, from->cgroup);
+	to->host_name = arena_text(arena, from->host_name);
+	for (size_t i = 0; i < from->label_count; i++) {
+		const char *key = arena_text(arena, from->labels[i].key);
+		const char *value = arena_text(arena, from->labels[i].value);
+		if (labels != NULL) {
+			labels[i] = (struct policy_label){ .key = key, .value = value };
+		}
+	}
+}
+
+static struct node *node_new(const struct directory_endpoint *endpoint)
+{
+	struct arena arena = { 0 };
+	struct policy_endpoint measured = endpoint->policy;
+	size_t address_count = endpoint->stopped ? 0 : endpoint->address_count;
+
+	copy_texts(&arena, &endpoint->policy, &measured, NULL);
+	size_t links_at = sizeof(struct node);
+	size_t labels_at = links_at + address_count * sizeof(struct link);
+	size_t addresses_at =
+		labels_at + endpoint->policy.label_count * sizeof(struct policy_label);
+	size_t texts_at = addresses_at + address_count * sizeof(struct directory_address);
+	char *memory = calloc(1, texts_at + arena.used_bytes);
+	if (memory == NULL) {
+		return NULL;
+	}
+	struct node *node = (struct node *)(void *)memory;
+	struct policy_label *labels = (void *)(memory + labels_at);
+	struct directory_address *addresses = (void *)(memory + addresses_at);
+
+	arena = (struct arena){ .at = memory + texts_at };
+	node->endpoint = *endpoint;
+	copy_texts(&arena, &endpoint->policy, &node->endpoint.policy, labels);
+	node->endpoint.policy.labels = labels;
+	node->endpoint.addresses = addresses;
+	node->endpoint.address_count = address_count;
+	node->fingerprint = fingerprint_of(&node->endpoint.policy);
+	node->links = (void *)(memory + links_at);
+	node->link_count = address_count;
+	for (size_t i = 0; i < address_count; i++) {
+		addresses[i] = endpoint->addresses[i];
+		node->links[i] = (struct link){ .node = node, .address = &addresses[i] };
+	}
+	return node;
+}
+
+/* ---- chains ---- */
+
+static struct link **link_chain(const directory_t *directory, const struct pr_uuid *scope_host,
+                                const struct pr_addr *addr)
+{
+	return &directory->links[hash_address(scope_host, addr) & (directory->link_buckets - 1)];
+}
+
+static const struct pr_uuid *link_scope(const struct link *link)
+{
+	return link->address->global ? NULL : &link->node->endpoint.policy.host_id;
+}
+
+static struct node **node_chain(const directory_t *directory, const struct pr_uuid *id)
+{
+	return &directory->nodes[hash_id(id) & (directory->node_buckets - 1)];
+}
+
+static void grow_nodes(directory_t *directory)
+{
+	struct node **old = directory->nodes;
+	size_t old_buckets = directory->node_buckets;
+	struct node **new = calloc(old_buckets * 2, sizeof(struct node *));
+
+	if (new == NULL) {
+		return; /* longer chains, nothing worse */
+	}
+	directory->nodes = new;
+	directory->node_buckets = old_buckets * 2;
+	for (size_t i = 0; i < old_buckets; i++) {
+		for (struct node *node = old[i], *next; node != NULL; node = next) {
+			struct node **chain = node_chain(directory, &node->endpoint.policy.id);
+			next = node->next;
+			node->next = *chain;
+			*chain = node;
+		}
+	}
+	free(old);
+}
+
+static void grow_links(directory_t *directory)
+{
+	struct link **old = directory->links;
+	size_t old_buckets = directory->link_buckets;
+	struct link **new = calloc(old_buckets * 2, sizeof(struct link *));
+
+	if (new == NULL) {
+		return;
+	}
+	directory->links = new;
+	directory->link_buckets = old_buckets * 2;
+	for (size_t i = 0; i < old_buckets; i++) {
+		for (struct link *link = old[i], *next; link != NULL; link = next) {
+			struct link **chain =
+				link_chain(directory, link_scope(link), &link->address->addr);
+			next = link->next;
+			link->next = *chain;
+			*chain = link;
+		}
+	}
+	free(old);
+}
+
+static void links_remove(directory_t *directory, struct node *node)
+{
+	for (size_t i = 0; i < node->link_count; i++) {
+		struct link *link = &node->links[i];
+		struct link **at = link_chain(directory, link_scope(link), &link->address->addr);
+		while (*at != NULL && *at != link) {
+			at = &(*at)->next;
+		}
+		if (*at == link) {
+			*at = link->next;
+			directory->link_count--;
+		}
+	}
+}
+
+static void links_add(directory_t *directory, struct node *node)
+{
+	for (size_t i = 0; i < node->link_count; i++) {
+		struct link *link = &node->links[i];
+		struct link **chain = link_chain(directory, link_scope(link), &link->address->addr);
+		link->next = *chain;
+		*chain = link;
+		directory->link_count++;
+	}
+	while (directory->link_count > directory->link_buckets) {
+		size_t before = directory->link_buckets;
+		grow_links(directory);
+		if (directory->link_buckets == before) {
+			return;
+		}
+	}
+}
+
+int directory_put(directory_t *directory, const struct directory_endpoint *endpoint)
+{
+	struct node *node = node_new(endpoint);
+
+	if (node == NULL) {
+		return PR_ENOMEM;
+	}
+	directory_remove(directory, &endpoint->policy.id);
+	if (directory->node_count >= directory->node_buckets) {
+		grow_nodes(directory);
+	}
+	struct node **chain = node_chain(directory, &endpoint->policy.id);
+	node->next = *chain;
+	*chain = node;
+	directory->node_count++;
+	directory->fingerprint += node->fingerprint;
+	links_add(directory, node);
+	return PR_OK;
+}
+
+void directory_remove(directory_t *directory, const struct pr_uuid *id)
+{
+	for (struct node **at = node_chain(directory, id); *at != NULL; at = &(*at)->next) {
+		struct node *node = *at;
+		if (pr_uuid_equal(&node->endpoint.policy.id, id)) {
+			*at = node->next;
+			links_remove(directory, node);
+			directory->fingerprint -= node->fingerprint;
+			directory->node_count--;
+			free(node);
+			return;
+		}
+	}
+}
+
+void directory_clear(directory_t *directory)
+{
+	for (size_t i = 0; i < directory->node_buckets; i++) {
+		for (struct node *node = directory->nodes[i], *next; node != NULL; node = next) {
+			next = node->next;
+			free(node);
+		}
+		directory->nodes[i] = NULL;
+	}
+	memset(directory->links, 0, directory->link_buckets * sizeof(struct link *));
+	directory->node_count = 0;
+	directory->link_count = 0;
+	directory->fingerprint = 0;
+}
+
+size_t directory_count(const directory_t *directory)
+{
+	return directory->node_count;
+}
+
+const struct directory_endpoint *directory_find(const directory_t *directory,
+                                                const struct pr_uuid *id)
+{
+	for (struct node *node = *node_chain(directory, id); node != NULL; node = node->next) {
+		if (pr_uuid_equal(&node->endpoint.policy.id, id)) {
+			return &node->endpoint;
+		}
+	}
+	return NULL;
+}
+
+void directory_each(const directory_t *directory,
+                    bool (*visit)(void *arg, const struct directory_endpoint *endpoint), void *arg)
+{
+	for (size_t i = 0; i < directory->node_buckets; i++) {
+		for (struct node *node = directory->nodes[i]; node != NULL; node = node->next) {
+			if (!visit(arg, &node->endpoint)) {
+				return;
+			}
+		}
+	}
+}
+
+/* ---- look-up ---- */
+
+static bool in_network_of(const struct directory_endpoint *endpoint, const struct pr_uuid *network)
+{
+	for (size_t i = 0; i < endpoint->address_count; i++) {
+		if (!endpoint->addresses[i].global &&
+		    pr_uuid_equal(&endpoint->addresses[i].network, network)) {
+			return true;
+		}
+	}
+	return false;
+}
+
+/* How far an address of a node comes before others for this reporter. */
+static unsigned rank_of(const struct directory_endpoint *reporter, const struct link *link)
+{
+	unsigned rank = link->node->endpoint.policy.kind == POLICY_HOST ? 1 : 0;
+
+	if (!link->address->global && in_network_of(reporter, &link->address->network)) {
+		rank += 2;
+	}
+	return rank;
+}
+
+/* Of the endpoints with this address in this scope, the one that comes first. */
+static enum directory_match lookup_scope(const directory_t *directory,
+                                         const struct directory_endpoint *reporter,
+                                         const struct pr_uuid *scope_host,
+                                         const struct pr_addr *addr,
+                                         const struct directory_endpoint **ret_endpoint)
+{
+	const struct directory_endpoint *best = NULL;
+	unsigned best_rank = 0;
+	bool tie = false, hosts_differ = false;
+
+	for (struct link *link = *link_chain(directory, scope_host, addr); link != NULL;
+	     link = link->next) {
+		const struct directory_endpoint *endpoint = &link->node->endpoint;
+		if (link->address->global != (scope_host == NULL) ||
+		    !pr_addr_equal(&link->address->addr, addr) ||
+		    (scope_host != NULL && !pr_uuid_equal(&endpoint->policy.host_id, scope_host))) {
+			continue;
+		}
+		unsigned rank = rank_of(reporter, link);
+		hosts_differ |= best != NULL &&
+		                !pr_uuid_equal(&best->policy.host_id, &endpoint->policy.host_id);
+		if (best == NULL || rank > best_rank) {
+			best = endpoint;
+			best_rank = rank;
+			tie = false;
+		} else if (rank == best_rank && endpoint != best) {
+			tie = true;
+		}
+	}
+	if (best == NULL) {
+		return DIRECTORY_NONE;
+	}
+	if (tie || hosts_differ) {
+		return DIRECTORY_AMBIGUOUS;
+	}
+	*ret_endpoint = best;
+	return DIRECTORY_FOUND;
+}
+
+static bool is_own(const struct directory_endpoint *reporter, const struct pr_addr *addr)
+{
+	for (size_t i = 0; i < reporter->address_count; i++) {
+		if (pr_addr_equal(&reporter->addresses[i].addr, addr)) {
+			return true;
+		}
+	}
+	return false;
+}
+
+enum directory_match directory_lookup(const directory_t *directory,
+                                      const struct directory_endpoint *reporter,
+                                      const struct pr_addr *addr,
+                                      const struct directory_endpoint **ret_endpoint)
+{
+	if (pr_addr_is_loopback(addr) || is_own(reporter, addr)) {
+		*ret_endpoint = reporter;
+		return DIRECTORY_FOUND;
+	}
+	enum directory_match match =
+		lookup_scope(directory, reporter, &reporter->policy.host_id, addr, ret_endpoint);
+	if (match != DIRECTORY_NONE) {
+		return match;
+	}
+	return lookup_scope(directory, reporter, NULL, addr, ret_endpoint);
+}
+
+static bool endpoint_covers(const struct directory_endpoint *endpoint, const struct pr_addr *addr)
+{
+	for (size_t i = 0; i < endpoint->address_count; i++) {
+		const struct directory_address *own = &endpoint->addresses[i];
+		struct pr_prefix prefix = { .addr = own->addr, .bits = own->bits };
+		if (!own->global && pr_prefix_contains(&prefix, addr)) {
+			return true;
+		}
+	}
+	return false;
+}
+
+bool directory_is_local(const directory_t *directory, const struct pr_uuid *host,
+                        const struct pr_addr *addr)
+{
+	for (struct link *link = *link_chain(directory, host, addr); link != NULL;
+	     link = link->next) {
+		if (!link->address->global && pr_addr_equal(&link->address->addr, addr) &&
+		    pr_uuid_equal(&link->node->endpoint.policy.host_id, host)) {
+			return true;
+		}
+	}
+	/* The host's own address in each of its networks carries the network's prefix. */
+	const struct directory_endpoint *endpoint = directory_find(directory, host);
+	return endpoint != NULL && endpoint_covers(endpoint, addr);
+}
+
+uint64_t directory_policy_fingerprint(const directory_t *directory)
+{
+	return directory->fingerprint;
+}
+
+int directory_policy_endpoints(const directory_t *directory, struct policy_endpoint **ret_endpoints,
+                               size_t *ret_count)
+{
+	struct policy_endpoint *endpoints = calloc(directory->node_count + 1, sizeof(*endpoints));
+	size_t count = 0;
+
+	if (endpoints == NULL) {
+		return PR_ENOMEM;
+	}
+	for (size_t i = 0; i < directory->node_buckets; i++) {
+		for (struct node *node = directory->nodes[i]; node != NULL; node = node->next) {
+			endpoints[count++] = node->endpoint.policy;
+		}
+	}
+	*ret_endpoints = endpoints;
+	*ret_count = count;
+	return PR_OK;
+}
