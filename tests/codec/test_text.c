@@ -1,0 +1,92 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+
+/* Paths that fit and that do not; enumeration names; the table itself. */
+
+#include <string.h>
+
+#include "base/err.h"
+#include "codec/codec.h"
+#include "tests/tap.h"
+
+static void test_paths(void)
+{
+	char text[129], other[129], longest[200];
+
+	codec_path_set(text, sizeof(text), "/usr/sbin/apache2");
+	ok(strcmp(text, "/usr/sbin/apache2") == 0, "a short path stays as it is");
+	memset(longest, 'a', sizeof(longest));
+	longest[0] = '/';
+	longest[128] = '\0';
+	codec_path_set(text, sizeof(text), longest);
+	ok(strcmp(text, longest) == 0, "a path of 128 bytes still fits");
+	longest[128] = 'b';
+	longest[129] = '\0';
+	codec_path_set(text, sizeof(text), longest);
+	ok(text[0] == '#' && strlen(text) == 37, "a path of 129 bytes becomes # and a UUID");
+	codec_path_set(other, sizeof(other), longest);
+	ok(strcmp(text, other) == 0, "the same path gives the same UUID");
+	longest[128] = 'c';
+	codec_path_set(other, sizeof(other), longest);
+	ok(strcmp(text, other) != 0, "another path gives another");
+	codec_path_set(text, sizeof(text), "/tmp/a\nb");
+	ok(text[0] == '#', "a path with a line end becomes a UUID");
+	codec_path_set(text, sizeof(text), "/tmp/\xff");
+	ok(text[0] == '#', "a path that is not UTF-8 becomes a UUID");
+}
+
+static void test_enums(void)
+{
+	unsigned value = 99;
+
+	ok(strcmp(codec_enum_text(CODEC_SET_EVENT_VERDICT, CODEC_EVENT_VERDICT_WOULD_DENY),
+	          "would-deny") == 0,
+	   "a value has its text");
+	ok(strcmp(codec_enum_text(CODEC_SET_END, 3), "?") == 0 &&
+	           strcmp(codec_enum_text((enum codec_enum_set)77, 0), "?") == 0 &&
+	           strcmp(codec_enum_text(CODEC_SET_END, 4000000), "?") == 0,
+	   "a value outside is a question mark");
+	ok(codec_enum_parse(CODEC_SET_DECIDED_BY, "queue-full", &value) == PR_OK &&
+	           value == CODEC_DECIDED_BY_QUEUE_FULL,
+	   "a text has its value");
+	ok(codec_enum_parse(CODEC_SET_DECIDED_BY, "luck", &value) == PR_ENOENT &&
+	           value == CODEC_DECIDED_BY_QUEUE_FULL,
+	   "an unknown text has none");
+}
+
+static void test_table(void)
+{
+	size_t count = 0;
+	const struct codec_message *messages = codec_messages(&count);
+	bool rising = true, few = true, unique = true;
+
+	for (size_t i = 0; i < count; i++) {
+		const struct codec_message *message = &messages[i];
+		rising &= i == 0 || message->type > messages[i - 1].type;
+		few &= message->field_count <= 64;
+		for (size_t k = 0; k < message->field_count; k++) {
+			for (size_t n = 0; n < k; n++) {
+				unique &= strcmp(message->fields[k].name,
+				                 message->fields[n].name) != 0;
+			}
+		}
+	}
+	ok(count >= 40, "the table has %zu messages", count);
+	ok(rising, "they stand in order of their numbers");
+	ok(few, "none has more fields than a decoder reads");
+	ok(unique, "no field stands twice in a message");
+	ok(codec_message_find(CODEC_EVENT_ROW) != NULL &&
+	           codec_message_find((enum codec_type)5) == NULL,
+	   "a message is found by number");
+	ok(strcmp(codec_message_find(CODEC_POLICY)->fields[CODEC_POLICY_AUTHOR].name, "author") ==
+	                   0 &&
+	           strcmp(codec_message_find(CODEC_END)->fields[CODEC_END_TEXT].name, "text") == 0,
+	   "positions of fields agree with the table");
+}
+
+int main(void)
+{
+	test_paths();
+	test_enums();
+	test_table();
+	return tap_done();
+}
