@@ -11,6 +11,7 @@
  *   keeper -> agent   struct part_report   opened (with descriptors), mode in force, passed flows
  *   agent  -> gate    struct part_namespace, codec_verdict, struct part_lost
  *   gate   -> agent   codec_request, codec_event
+ *   gate  <-> keeper  struct part_flow -> struct part_owner (who holds this flow's socket?)
  *
  * The keeper runs in a thread of its own (it enters other namespaces) behind a SOCK_SEQPACKET pair;
  * gate and speaker share the main thread's epoll loop. Descriptors travel as SCM_RIGHTS.
@@ -41,7 +42,9 @@ struct part_flow {
 	uint8_t proto;
 	bool outbound; /* this end started it, as far as can be told */
 	struct pr_addr src, dst;
-	uint16_t src_port, dst_port; /* ICMP: dst_port is type * 256 + code */
+	uint16_t src_port,
+		dst_port;   /* ICMP: src_port is an echo's id, dst_port type * 256 + code */
+	uint32_t interface; /* index in its namespace; 0: not known */
 };
 
 enum part_order_kind {
@@ -141,4 +144,11 @@ struct part_owner {
 	uint64_t socket_inode;
 	char user[33];
 	char exe[129]; /* by codec_path_set() */
+	/* UUID of the container whose control group the process is in; zero: none. */
+	struct pr_uuid container;
+	/* The socket's own idea of its peer when the packet's differs (translated here); port 0:
+	 * same.
+	 */
+	struct pr_addr peer;
+	uint16_t peer_port;
 };
