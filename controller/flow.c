@@ -110,9 +110,12 @@ void flow_table_destroy(flow_table_t **table_p)
 	*table_p = NULL;
 }
 
-static uint32_t *chain_of(flow_table_t *table, const struct flow_key *key)
+/* By source port too: one busy pair of hosts has thousands of connections under one flow key. */
+static uint32_t *chain_of(flow_table_t *table, const struct flow_key *key, uint16_t src_port)
 {
-	return &table->buckets[flow_key_hash(key, table->secret) & table->bucket_mask];
+	uint64_t hash = mix_in(flow_key_hash(key, table->secret), src_port);
+
+	return &table->buckets[hash & table->bucket_mask];
 }
 
 static void time_unlink(flow_table_t *table, uint32_t index)
@@ -148,7 +151,7 @@ static void time_append(flow_table_t *table, uint32_t index)
 static void entry_remove(flow_table_t *table, uint32_t index)
 {
 	struct entry *entry = &table->entries[index];
-	uint32_t *at = chain_of(table, &entry->key);
+	uint32_t *at = chain_of(table, &entry->key, entry->near_end.src_port);
 
 	while (*at != index) {
 		at = &table->entries[*at].next;
@@ -185,25 +188,24 @@ void flow_table_expire(flow_table_t *table, uint64_t now_ns)
 	}
 }
 
-/* The entry of the same initiator and source port, if any; counts the key's entries and finds its
- * oldest on the way. */
+/* The entry of the same initiator and source port, if any; counts those of the same key and port
+ * and finds the oldest of them on the way. */
 static uint32_t same_near(flow_table_t *table, const struct flow_key *key,
                           const struct flow_near *near_end, uint32_t *ret_count,
                           uint32_t *ret_oldest)
 {
 	uint32_t found = NO_ENTRY, oldest = NO_ENTRY, count = 0;
 
-	for (uint32_t at = *chain_of(table, key); at != NO_ENTRY; at = table->entries[at].next) {
+	for (uint32_t at = *chain_of(table, key, near_end->src_port); at != NO_ENTRY;
+	     at = table->entries[at].next) {
 		const struct entry *entry = &table->entries[at];
-		if (!flow_key_equal(&entry->key, key)) {
+		if (!flow_key_equal(&entry->key, key) ||
+		    entry->near_end.src_port != near_end->src_port) {
 			continue;
 		}
 		count++;
-		if (oldest == NO_ENTRY || entry->put_ns < table->entries[oldest].put_ns) {
-			oldest = at;
-		}
-		if (entry->near_end.src_port == near_end->src_port &&
-		    pr_uuid_equal(&entry->near_end.initiator, &near_end->initiator)) {
+		oldest = at; /* chains are newest first */
+		if (pr_uuid_equal(&entry->near_end.initiator, &near_end->initiator)) {
 			found = at;
 		}
 	}
@@ -232,7 +234,7 @@ uint64_t flow_table_put(flow_table_t *table, const struct flow_key *key,
 		}
 		entry_remove(table, index);
 		table->counters.replaced++;
-	} else if (same_key >= FLOW_SAME_KEY_MAX) {
+	} else if (same_key >= FLOW_SAME_PORT_MAX) {
 		entry_remove(table, key_oldest);
 		table->counters.evicted++;
 	}
@@ -242,7 +244,7 @@ uint64_t flow_table_put(flow_table_t *table, const struct flow_key *key,
 		.key = *key, .near_end = *near_end, .put_ns = now_ns, .used = used
 	};
 	entry->near_end.connection = connection;
-	uint32_t *chain = chain_of(table, key);
+	uint32_t *chain = chain_of(table, key, near_end->src_port);
 	entry->next = *chain;
 	*chain = index;
 	time_append(table, index);
@@ -250,13 +252,13 @@ uint64_t flow_table_put(flow_table_t *table, const struct flow_key *key,
 	return connection;
 }
 
-static bool fits(const struct entry *entry, const struct flow_query *query)
+static bool fits(const struct entry *entry, const struct flow_key *key, uint16_t src_port,
+                 const struct flow_query *query)
 {
 	const struct flow_near *near_end = &entry->near_end;
 	bool same_host = pr_uuid_equal(&near_end->host, &query->host);
 
-	if (near_end->src_port != 0 && query->src_port != 0 &&
-	    near_end->src_port != query->src_port) {
+	if (near_end->src_port != src_port || !flow_key_equal(&entry->key, key)) {
 		return false;
 	}
 	if (query->loopback) {
@@ -271,6 +273,26 @@ static bool same_who(const struct flow_near *a, const struct flow_near *b)
 	       a->uid == b->uid && strcmp(a->user, b->user) == 0 && strcmp(a->exe, b->exe) == 0;
 }
 
+/* Among near ends with this source port; @p found_p: what an earlier call found, NULL: nothing.
+ * False: they differ in who they are. */
+static bool find_port(flow_table_t *table, const struct flow_key *key, uint16_t src_port,
+                      const struct flow_query *query, struct entry **found_p)
+{
+	for (uint32_t at = *chain_of(table, key, src_port); at != NO_ENTRY;
+	     at = table->entries[at].next) {
+		struct entry *entry = &table->entries[at];
+		if (!fits(entry, key, src_port, query)) {
+			continue;
+		}
+		if (*found_p == NULL) {
+			*found_p = entry; /* of several that say the same, the youngest */
+		} else if (!same_who(&(*found_p)->near_end, &entry->near_end)) {
+			return false;
+		}
+	}
+	return true;
+}
+
 enum flow_match flow_table_find(flow_table_t *table, const struct flow_key *key,
                                 const struct flow_query *query, uint64_t now_ns,
                                 const struct flow_near **ret_near)
@@ -278,16 +300,9 @@ enum flow_match flow_table_find(flow_table_t *table, const struct flow_key *key,
 	struct entry *found = NULL;
 
 	flow_table_expire(table, now_ns);
-	for (uint32_t at = *chain_of(table, key); at != NO_ENTRY; at = table->entries[at].next) {
-		struct entry *entry = &table->entries[at];
-		if (!flow_key_equal(&entry->key, key) || !fits(entry, query)) {
-			continue;
-		}
-		if (found != NULL && !same_who(&found->near_end, &entry->near_end)) {
-			return FLOW_AMBIGUOUS;
-		}
-		/* Of several that say the same, the youngest: chains are newest first. */
-		found = found != NULL ? found : entry;
+	if ((query->src_port != 0 && !find_port(table, key, query->src_port, query, &found)) ||
+	    !find_port(table, key, 0, query, &found)) {
+		return FLOW_AMBIGUOUS;
 	}
 	if (found == NULL) {
 		return FLOW_NONE;

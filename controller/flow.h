@@ -19,10 +19,10 @@
 #include "base/defs.h"
 #include "base/id.h"
 
-#define FLOW_LIFE_NS      (5 * PR_NS_PER_S)
-#define FLOW_WAIT_NS      (50 * PR_NS_PER_MS)
-#define FLOW_COUNT_MAX    65536
-#define FLOW_SAME_KEY_MAX 256 /* kept under one key; the oldest goes */
+#define FLOW_LIFE_NS       (5 * PR_NS_PER_S)
+#define FLOW_WAIT_NS       (50 * PR_NS_PER_MS)
+#define FLOW_COUNT_MAX     65536
+#define FLOW_SAME_PORT_MAX 16 /* kept under one key and source port; the oldest goes */
 
 /** As it is on the wire between two hosts. */
 struct flow_key {
@@ -50,7 +50,7 @@ struct flow_near {
 struct flow_query {
 	struct pr_uuid host;      /* of the reporter */
 	uint64_t namespace_inode; /* of the reporter; 0 unknown */
-	uint16_t src_port;        /* 0: not known */
+	uint16_t src_port;        /* 0: not known, or none: finds only near ends without one */
 	bool local;    /* the wire source belongs to a container network of this host: only a near
 	                  end of this host can have started it */
 	bool loopback; /* the wire source is a loopback address: only one of this namespace can */
@@ -86,7 +86,8 @@ uint64_t flow_table_put(flow_table_t *table, const struct flow_key *key,
                         const struct flow_near *near_end, uint64_t now_ns);
 
 /**
- * Who started this flow? A match is noted as used.
+ * Who started this flow? Near ends with the query's source port and those without one fit. A match
+ * is noted as used.
  * @param ret_near  Only for FLOW_FOUND; valid until the next put or expire.
  */
 enum flow_match flow_table_find(flow_table_t *table, const struct flow_key *key,
