@@ -1,0 +1,98 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include <string.h>
+
+#include "agent/inventory/internal.h"
+#include "base/err.h"
+#include "tests/tap.h"
+
+#define ID   "03680ebef3a67e61a88def997b3a27f2c5a71cb5a0b528d7c7d8c076d93e4b4f"
+#define NET  "2341bfaadfcfc45fdbe281147256f24ca92a791e4cf0b1078658a71b731b015b"
+#define NET2 "9341bfaadfcfc45fdbe281147256f24ca92a791e4cf0b1078658a71b731b015b"
+
+static const char networks_json[] = "[{\"Id\":\"" NET "\",\"Driver\":\"bridge\",\"Options\":{}},"
+				    "{\"Id\":\"" NET2 "\",\"Driver\":\"macvlan\"},"
+				    "{\"Id\":\"short\",\"Driver\":\"bridge\"},{\"Driver\":3},7]";
+
+static const char running_json[] =
+	"{\"Id\":\"" ID "\",\"Name\":\"/web\",\"Image\":\"sha256:5c0\","
+	"\"State\":{\"Running\":true,\"Pid\":17681},\"HostConfig\":{\"NetworkMode\":\"appnet\"},"
+	"\"Config\":{\"Image\":\"nginx:1\",\"Labels\":{\"com.docker.compose.service\":\"web\","
+	"\"odd\":5,\"esc\":\"\\u001b[31m\"}},\"NetworkSettings\":{\"Networks\":{"
+	"\"appnet\":{\"NetworkID\":\"" NET "\",\"IPAddress\":\"172.30.0.2\",\"IPPrefixLen\":24,"
+	"\"MacAddress\":\"02:42:ac:1e:00:02\",\"GlobalIPv6Address\":\"\"},"
+	"\"wide\":{\"NetworkID\":\"" NET2 "\",\"IPAddress\":\"192.0.2.9\",\"IPPrefixLen\":24}}}}";
+
+static int read_text(const char *text, const struct host_facts *facts,
+                     struct inventory_change *ret_change)
+{
+	json_t *json = json_loads(text, 0, NULL);
+	int ret = container_read(json, facts, ret_change);
+	json_decref(json);
+	return ret;
+}
+
+static void test_networks(struct host_facts *facts)
+{
+	json_t *json = json_loads(networks_json, 0, NULL);
+	container_networks_read(json, facts);
+	json_decref(json);
+	ok(facts->network_count == 2, "networks: malformed entries are left out");
+	ok(strcmp(facts->networks[0].bridge, "br-2341bfaadfcf") == 0, "networks: bridge name");
+	ok(facts->networks[1].global && facts->networks[1].bridge[0] == '\0',
+	   "networks: macvlan addresses are global");
+}
+
+static void test_running(const struct host_facts *facts)
+{
+	struct inventory_change change;
+	char want[256], scope[PR_UUID_TEXT_BYTES];
+	struct pr_uuid id = pr_uuid_of_container(ID), net = pr_uuid_of_bytes("network", NET, 64);
+
+	ok(read_text(running_json, facts, &change) == PR_OK && change.kind == INVENTORY_UP,
+	   "running container is up");
+	ok(change.pid == 17681 && !change.host_network && pr_uuid_equal(&change.id, &id),
+	   "its pid, network mode and UUID");
+	const codec_doc_t *doc = change.endpoint;
+	ok(strcmp(codec_doc_text(doc, CODEC_ENDPOINT_NAME), "web") == 0, "name without the slash");
+	ok(strcmp(codec_doc_text(doc, CODEC_ENDPOINT_MODEL), "03680ebef3a6") == 0, "model");
+	ok(codec_doc_count(doc, CODEC_ENDPOINT_LABELS) == 2, "labels that are text, two of three");
+	ok(codec_doc_count(doc, CODEC_ENDPOINT_ADDRESSES) == 2,
+	   "two addresses, empty one left out");
+	(void)snprintf(want, sizeof(want), "%s 172.30.0.2/24 02:42:ac:1e:00:02 appnet",
+	               pr_uuid_format(&net, scope));
+	ok(strcmp(codec_doc_item(doc, CODEC_ENDPOINT_ADDRESSES, 0), want) == 0,
+	   "bridge address is scoped by its network");
+	ok(strcmp(codec_doc_item(doc, CODEC_ENDPOINT_ADDRESSES, 1), "global 192.0.2.9/24 - wide") ==
+	           0,
+	   "macvlan address is global");
+	inventory_change_done(&change);
+	ok(change.endpoint == NULL, "done frees the document");
+}
+
+static void test_others(const struct host_facts *facts)
+{
+	struct inventory_change change;
+
+	ok(read_text("{\"Id\":\"" ID "\",\"State\":{\"Running\":false,\"Pid\":0}}", facts,
+	             &change) == PR_OK &&
+	           change.kind == INVENTORY_DOWN && change.endpoint == NULL,
+	   "stopped container is down");
+	ok(read_text("{\"Id\":\"" ID "\",\"State\":{\"Running\":true,\"Pid\":5},"
+	             "\"HostConfig\":{\"NetworkMode\":\"host\"}}",
+	             facts, &change) == PR_OK &&
+	           change.host_network,
+	   "host network is told");
+	inventory_change_done(&change);
+	ok(read_text("{\"Id\":\"x\",\"State\":{}}", facts, &change) == PR_EMALF, "short id");
+	ok(read_text("{\"Id\":\"" ID "\"}", facts, &change) == PR_EMALF, "no state");
+	ok(read_text("[]", facts, &change) == PR_EMALF, "not an object");
+}
+
+int main(void)
+{
+	static struct host_facts facts = { .name = "dockersrv" };
+	test_networks(&facts);
+	test_running(&facts);
+	test_others(&facts);
+	return tap_done();
+}
