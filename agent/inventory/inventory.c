@@ -275,8 +275,9 @@ static void *inventory_run(void *arg)
 {
 	inventory_t *inventory = arg;
 
+	/* The host's document waits for the first answer of the engine, or for its silence: before
+	 * that, addresses of container bridges would pass for addresses of the world. */
 	host_facts_read(&inventory->facts);
-	host_refresh(inventory);
 	bool engine = inventory->socket_path[0] != '\0';
 	do {
 		int ret = engine ? engine_follow(inventory) : PR_OK;
