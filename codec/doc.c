@@ -346,11 +346,17 @@ static bool value_read(codec_doc_t *doc, unsigned field, const msgpack_object *o
 
 	switch (doc->message->fields[field].kind) {
 	case CODEC_KIND_U64:
+		if (object->type != MSGPACK_OBJECT_POSITIVE_INTEGER) {
+			return false;
+		}
 		value->number = object->via.u64;
-		return object->type == MSGPACK_OBJECT_POSITIVE_INTEGER;
+		return true;
 	case CODEC_KIND_BOOL:
+		if (object->type != MSGPACK_OBJECT_BOOLEAN) {
+			return false;
+		}
 		value->number = object->via.boolean;
-		return object->type == MSGPACK_OBJECT_BOOLEAN;
+		return true;
 	case CODEC_KIND_TEXT:
 		if (!text_good(object)) {
 			return false;

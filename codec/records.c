@@ -153,18 +153,31 @@ static inline unsigned load_u8(const uint8_t *from, uint8_t *to, const char *uni
 	return from[0] > limit_of(unit);
 }
 
+/* Anything but zero in the padding; @p limit_bytes is a multiple of 8. */
+static inline unsigned padding_differs(const uint8_t *from, size_t size_bytes, size_t limit_bytes)
+{
+	uint64_t bad = 0, word;
+	size_t at = size_bytes;
+
+	for (; at % sizeof(word) != 0; at++) {
+		bad |= from[at];
+	}
+	for (; at < limit_bytes; at += sizeof(word)) {
+		memcpy(&word, from + at, sizeof(word));
+		bad |= word;
+	}
+	return bad != 0;
+}
+
 static inline unsigned load_text(const uint8_t *from, char *to, size_t limit_bytes,
                                  enum codec_text_rule rule)
 {
 	size_t size_bytes = strnlen((const char *)from, limit_bytes);
-	unsigned bad = 0;
 
 	memcpy(to, from, limit_bytes);
 	to[limit_bytes] = '\0';
-	for (size_t i = size_bytes; i < limit_bytes; i++) {
-		bad |= from[i];
-	}
-	return bad | (codec_text_valid(to, size_bytes, rule) != size_bytes);
+	return padding_differs(from, size_bytes, limit_bytes) |
+	       (codec_text_valid(to, size_bytes, rule) != size_bytes);
 }
 
 static inline unsigned tag_differs(const uint8_t *tag, const uint8_t *wanted, size_t size_bytes)
