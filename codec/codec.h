@@ -140,6 +140,21 @@ size_t codec_frame_bytes(enum codec_type type, size_t count);
 int codec_records_decode(enum codec_type type, const uint8_t *data, size_t size_bytes,
                          void *records, size_t *ret_count) _must_check_;
 
+/* ---- texts of an event that every program writes in the same way ---- */
+
+#define CODEC_EVENT_TEXT_BYTES 64
+
+/** An event's id, "AGENT-SEQ": the agent's UUID and its number. Returns @p text. */
+const char *codec_event_id_format(const struct pr_uuid *agent, uint64_t seq,
+                                  char text[static CODEC_EVENT_TEXT_BYTES]);
+/** A connection's id: 16 hex digits; "" for 0, which is none. Returns @p text. */
+const char *codec_connection_format(uint64_t connection, char text[static CODEC_EVENT_TEXT_BYTES]);
+/** "tcp", "udp", "icmp", "icmp6", else the number. Returns @p text. */
+const char *codec_proto_format(uint8_t proto, char text[static CODEC_EVENT_TEXT_BYTES]);
+/** As policy writes it: "tcp/80", "icmp/8" (the type), "proto/47". Returns @p text. */
+const char *codec_service_format(uint8_t proto, uint16_t dst_port,
+                                 char text[static CODEC_EVENT_TEXT_BYTES]);
+
 /* ---- documents ---- */
 
 typedef struct codec_doc codec_doc_t;

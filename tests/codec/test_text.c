@@ -53,6 +53,28 @@ static void test_enums(void)
 	   "an unknown text has none");
 }
 
+static void test_event_texts(void)
+{
+	char text[CODEC_EVENT_TEXT_BYTES];
+	struct pr_uuid agent = { { 0x5f, 0x0c } };
+
+	ok(strcmp(codec_event_id_format(&agent, UINT64_MAX, text),
+	          "5f0c0000-0000-0000-0000-000000000000-18446744073709551615") == 0,
+	   "an event's id is its agent and number");
+	ok(strcmp(codec_connection_format(0x1f, text), "000000000000001f") == 0 &&
+	           strcmp(codec_connection_format(0, text), "") == 0,
+	   "a connection is 16 hex digits, none is empty");
+	ok(strcmp(codec_service_format(6, 80, text), "tcp/80") == 0 &&
+	           strcmp(codec_service_format(17, 53, text), "udp/53") == 0 &&
+	           strcmp(codec_service_format(1, 8 * 256, text), "icmp/8") == 0 &&
+	           strcmp(codec_service_format(58, 128 * 256 + 3, text), "icmp6/128") == 0 &&
+	           strcmp(codec_service_format(47, 9, text), "proto/47") == 0,
+	   "services as policy writes them");
+	ok(strcmp(codec_proto_format(6, text), "tcp") == 0 &&
+	           strcmp(codec_proto_format(132, text), "132") == 0,
+	   "protocols by name or number");
+}
+
 static void test_table(void)
 {
 	size_t count = 0;
@@ -87,6 +109,7 @@ int main(void)
 {
 	test_paths();
 	test_enums();
+	test_event_texts();
 	test_table();
 	return tap_done();
 }
