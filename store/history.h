@@ -40,6 +40,7 @@ struct store_end_names {
 	const char *kind; /* host, container, external */
 	const char *container_id;
 	const char *image;
+	const char *host; /* name of the host it lives on */
 };
 
 struct store_row {
