@@ -61,7 +61,7 @@ report() { # HITS NAME
 }
 while read -r call instead; do
 	[ -n "$call" ] || continue
-	hits=$(printf '%s\n' "$code" | grep -E "(^|[^A-Za-z0-9_.>])$call[[:space:]]*\(" || true)
+	hits=$(printf '%s\n' "$code" | grep -E "(^|[^A-Za-z0-9_.>])${call}[[:space:]]*\(" || true)
 	report "$hits" "no $call(): $instead"
 done <<-END
 	$banned

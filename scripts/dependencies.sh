@@ -8,16 +8,20 @@
 #	dependencies_unpack_engine FOLDER		FOLDER/root then holds the engine, FOLDER/env
 #							what to source before running it
 
+# shellcheck disable=SC2034
 DEPENDENCIES_build='gcc make libc6-dev autoconf automake pkgconf libzmq3-dev libczmq-dev libmsgpack-dev
 	libnetfilter-queue-dev libnetfilter-log-dev libnetfilter-conntrack-dev libnftnl-dev libmnl-dev
 	liblmdb-dev libsodium-dev libcurl4-openssl-dev libjansson-dev libcap-ng-dev uuid-dev'
+# shellcheck disable=SC2034
 DEPENDENCIES_runtime='iproute2 procps'
+# shellcheck disable=SC2034
 DEPENDENCIES_tests='git clang clang-format libclang-rt-14-dev tcpdump nftables iptables conntrack iproute2
 	curl busybox-static python3 python3-zmq python3-msgpack procps util-linux'
 DEPENDENCIES_ENGINE='docker.io containerd runc tini'
 
-DEPENDENCIES_POLICY=/usr/sbin/policy-rc.d
-DEPENDENCIES_LOCK=/run/portreeve-dependencies.lock
+# Elsewhere only in the test of this file.
+DEPENDENCIES_POLICY=${DEPENDENCIES_POLICY:-/usr/sbin/policy-rc.d}
+DEPENDENCIES_LOCK=${DEPENDENCIES_LOCK:-/run/portreeve-dependencies.lock}
 
 dependencies_missing() { # LIST...
 	local list package packages=''

@@ -4,11 +4,12 @@
 # tracks or would track; without git (a release tarball) everything but what a build leaves.
 
 project_files() {
-	if [ -e "$1/.git" ] && git -c safe.directory='*' -C "$1" ls-files -co --exclude-standard 2>/dev/null; then
+	if [ -e "$1/.git" ] &&
+		git -c safe.directory='*' -C "$1" ls-files -co --exclude-standard 2>/dev/null; then
 		return
 	fi
 	(cd "$1" && find . \( -name .git -o -name autom4te.cache -o -name build -o -name 'build-*' \
-		-o -name .deps \) -prune -o -type f -print) |
+		-o -name _build -o -name _inst -o -name .deps \) -prune -o -type f -print) |
 		sed 's,^\./,,' | grep -Ev '\.(o|a|log|trs)$|^(config\.|aclocal|configure~?$|Makefile(\.in)?$)' |
 		grep -Ev '^(stamp-h1|libtool|portreeve(-[a-z]+)?$)' || true
 }
