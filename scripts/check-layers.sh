@@ -37,6 +37,7 @@ codec/codec.h
 codec/msg.def
 policy/policy.h
 policy/query.h
+store/history.h
 store/store.h
 '
 
