@@ -122,13 +122,16 @@ typedef struct bus_context bus_context_t;
 
 /**
  * A zmq context with our ZAP handler running on @p keyring (NULL: this process has no servers).
- * Signals must be blocked before (threads inherit the mask).
+ * Signals must be blocked before (threads inherit the mask). Raises RLIMIT_NOFILE to its hard
+ * limit: a thousand half-open connections need a thousand descriptors.
  */
 int bus_context_new(bus_keyring_t *keyring, bus_context_t **ret_context) _must_check_;
 void bus_context_destroy(bus_context_t **context_p);
 
 struct bus_context_counters {
-	uint64_t zap_admitted, zap_refused_key, zap_refused_mechanism, zap_malformed;
+	/* The self-test of each server is one zap_refused_key. */
+	uint64_t zap_admitted, zap_refused_key, zap_refused_role, zap_refused_mechanism;
+	uint64_t zap_malformed;
 };
 void bus_context_counters(const bus_context_t *context, struct bus_context_counters *ret_counters);
 
@@ -176,6 +179,8 @@ struct bus_frame {
 };
 
 /**
+ * Call at least once a second: sessions whose key was removed, has expired or lost its role are cut
+ * here (and in bus_server_send()), idle ones too.
  * Next frame of a peer whose key stands in the keyring with a role that this port admits. Frames of
  * others, multi-part messages and too large ones are dropped and counted.
  * @retval PR_EAGAIN  Nothing waits.
@@ -212,14 +217,18 @@ struct bus_client_options {
 int bus_client_new(bus_context_t *context, const struct bus_client_options *options,
                    bus_client_t **ret_client) _must_check_;
 void bus_client_destroy(bus_client_t **client_p);
-/** As bus_server_fd(). */
+/** As bus_server_fd(); also readable when the link comes or goes. */
 int bus_client_fd(const bus_client_t *client);
 /** Borrowed until the next receive. PR_EAGAIN when nothing waits. */
 int bus_client_receive(bus_client_t *client, const uint8_t **ret_data,
                        size_t *ret_bytes) _must_check_;
 /** PR_EAGAIN: not connected yet or queue full; nothing was sent. */
 int bus_client_send(bus_client_t *client, const void *data, size_t size_bytes) _must_check_;
-/** Block until a frame waits: PR_OK, PR_ETIMEOUT. For command-line use. */
+/**
+ * Block until a frame waits. For command-line use.
+ * @retval PR_ETIMEOUT
+ * @retval PR_EPERM     The server refused our key just now (it is tried again each second).
+ */
 int bus_client_wait(bus_client_t *client, int timeout_ms) _must_check_;
 
 enum bus_link {

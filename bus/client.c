@@ -1,0 +1,244 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <zmq.h>
+
+#include "base/clock.h"
+#include "base/err.h"
+#include "bus/internal.h"
+
+struct bus_client {
+	bus_context_t *context;
+	void *socket;
+	void *monitor;
+	zmq_msg_t message; /* the frame last given out */
+	size_t frame_max_bytes;
+	enum bus_link link;
+	bool told_no;         /* refused by the server's ZAP handler: zmq does not try again */
+	uint64_t retry_at_ns; /* then we do */
+	char endpoint[192];
+};
+
+static int endpoint_format(const struct bus_client_options *options, bus_client_t *client)
+{
+	const char *source = options->source;
+	int wrote;
+
+	if (source == NULL) {
+		wrote = snprintf(client->endpoint, sizeof(client->endpoint), "%s",
+		                 options->endpoint);
+	} else {
+		const char *form =
+			strchr(source, ':') != NULL ? "tcp://[%s]:0;%s" : "tcp://%s:0;%s";
+		wrote = snprintf(client->endpoint, sizeof(client->endpoint), form, source,
+		                 options->endpoint + strlen("tcp://"));
+	}
+	return wrote > 0 && (size_t)wrote < sizeof(client->endpoint) ? PR_OK : PR_EINVAL;
+}
+
+static int client_connect(bus_client_t *client, const struct bus_client_options *options)
+{
+	const struct bus_tunables *t = &bus_tunables;
+	const struct bus_key *key = options->key;
+	void *socket = client->socket;
+	int ret = endpoint_format(options, client);
+
+	bus_options_common(socket, client->endpoint, options->frame_max_bytes,
+	                   options->high_water_mark, &ret);
+	bus_option_set(socket, ZMQ_RECONNECT_IVL, t->reconnect_ms, &ret);
+	bus_option_set(socket, ZMQ_RECONNECT_IVL_MAX, t->reconnect_max_ms, &ret);
+	bus_option_set(socket, ZMQ_IMMEDIATE, 1, &ret);
+	bus_option_set_bytes(socket, ZMQ_CURVE_SERVERKEY, options->server_key, BUS_KEY_BYTES, &ret);
+	bus_option_set_bytes(socket, ZMQ_CURVE_PUBLICKEY, key->public_key, BUS_KEY_BYTES, &ret);
+	bus_option_set_bytes(socket, ZMQ_CURVE_SECRETKEY, key->secret_key, BUS_KEY_BYTES, &ret);
+	if (ret == PR_OK) {
+		ret = bus_monitor_open(client->context->zmq, socket, &client->monitor);
+	}
+	if (ret == PR_OK && zmq_connect(socket, client->endpoint) != 0) {
+		ret = bus_zmq_error();
+	}
+	return ret;
+}
+
+int bus_client_new(bus_context_t *context, const struct bus_client_options *options,
+                   bus_client_t **ret_client)
+{
+	if (!bus_endpoint_valid(options->endpoint) || options->server_key == NULL ||
+	    options->frame_max_bytes == 0) {
+		return PR_EINVAL;
+	}
+	_cleanup_(bus_client_destroy) bus_client_t *client = calloc(1, sizeof(*client));
+	if (client == NULL) {
+		return PR_ENOMEM;
+	}
+	client->context = context;
+	context->sockets++;
+	(void)zmq_msg_init(&client->message);
+	client->frame_max_bytes = options->frame_max_bytes;
+	client->socket = zmq_socket(context->zmq, ZMQ_DEALER);
+	if (client->socket == NULL) {
+		return bus_zmq_error();
+	}
+	int ret = client_connect(client, options);
+	if (ret == PR_OK) {
+		*ret_client = take_ptr(client);
+	}
+	return ret;
+}
+
+void bus_client_destroy(bus_client_t **client_p)
+{
+	bus_client_t *client = *client_p;
+	if (client == NULL) {
+		return;
+	}
+	(void)zmq_msg_close(&client->message);
+	if (client->socket != NULL) {
+		bus_monitor_close(client->socket, &client->monitor);
+		(void)zmq_close(client->socket);
+	}
+	client->context->sockets--;
+	free(client);
+	*client_p = NULL;
+}
+
+int bus_client_fd(const bus_client_t *client)
+{
+	int fd = -1;
+	size_t size_bytes = sizeof(fd);
+
+	if (zmq_getsockopt(client->socket, ZMQ_FD, &fd, &size_bytes) != 0) {
+		return -1;
+	}
+	return fd;
+}
+
+/* After a plain refusal zmq gives up for ever; but a key can be admitted later. */
+static void refused_retry(bus_client_t *client)
+{
+	if (!client->told_no || pr_clock_monotonic_ns() < client->retry_at_ns) {
+		return;
+	}
+	client->told_no = false;
+	(void)zmq_disconnect(client->socket, client->endpoint);
+	if (zmq_connect(client->socket, client->endpoint) != 0) {
+		client->told_no = true;
+		client->retry_at_ns = pr_clock_monotonic_ns() +
+		                      (uint64_t)bus_tunables.refused_retry_ms * PR_NS_PER_MS;
+	}
+}
+
+enum bus_link bus_client_link(bus_client_t *client)
+{
+	enum bus_monitor_event event;
+
+	while ((event = bus_monitor_next(client->monitor)) != BUS_MONITOR_NONE) {
+		switch (event) {
+		case BUS_MONITOR_UP:
+			client->link = BUS_LINK_UP;
+			break;
+		case BUS_MONITOR_REFUSED_AUTH:
+			client->told_no = true;
+			client->retry_at_ns =
+				pr_clock_monotonic_ns() +
+				(uint64_t)bus_tunables.refused_retry_ms * PR_NS_PER_MS;
+			client->link = BUS_LINK_REFUSED;
+			break;
+		case BUS_MONITOR_REFUSED:
+			client->link = BUS_LINK_REFUSED;
+			break;
+		default:
+			/* The end of a refused connection says nothing new. */
+			if (client->link == BUS_LINK_UP) {
+				client->link = BUS_LINK_CONNECTING;
+			}
+			break;
+		}
+	}
+	refused_retry(client);
+	return client->link;
+}
+
+/* zmq gives the parts of one message together: the rest of a multi-part one is here already. */
+static int message_receive(bus_client_t *client)
+{
+	bool whole = true;
+
+	do {
+		int got = zmq_msg_recv(&client->message, client->socket, ZMQ_DONTWAIT);
+		if (got < 0 && zmq_errno() == EINTR) {
+			continue;
+		}
+		if (got < 0) {
+			return bus_zmq_error();
+		}
+		whole = whole && !zmq_msg_more(&client->message);
+	} while (zmq_msg_more(&client->message));
+	return whole && zmq_msg_size(&client->message) <= client->frame_max_bytes ? PR_OK
+	                                                                          : PR_EMALF;
+}
+
+int bus_client_receive(bus_client_t *client, const uint8_t **ret_data, size_t *ret_bytes)
+{
+	int ret;
+
+	(void)bus_client_link(client);
+	do {
+		ret = message_receive(client);
+	} while (ret == PR_EMALF);
+	if (ret == PR_OK) {
+		*ret_data = zmq_msg_data(&client->message);
+		*ret_bytes = zmq_msg_size(&client->message);
+	}
+	return ret;
+}
+
+int bus_client_send(bus_client_t *client, const void *data, size_t size_bytes)
+{
+	if (size_bytes > client->frame_max_bytes) {
+		return PR_ETOOBIG;
+	}
+	if (bus_client_link(client) != BUS_LINK_UP) {
+		return PR_EAGAIN;
+	}
+	if (zmq_send(client->socket, data, size_bytes, ZMQ_DONTWAIT) < 0) {
+		return bus_zmq_error();
+	}
+	return PR_OK;
+}
+
+static bool frame_waits(bus_client_t *client)
+{
+	int events = 0;
+	size_t size_bytes = sizeof(events);
+
+	return zmq_getsockopt(client->socket, ZMQ_EVENTS, &events, &size_bytes) == 0 &&
+	       (events & ZMQ_POLLIN) != 0;
+}
+
+int bus_client_wait(bus_client_t *client, int timeout_ms)
+{
+	uint64_t end_ns = pr_clock_monotonic_ns() + (uint64_t)timeout_ms * PR_NS_PER_MS;
+
+	for (;;) {
+		if (frame_waits(client)) {
+			return PR_OK;
+		}
+		(void)bus_client_link(client);
+		if (client->told_no) {
+			return PR_EPERM;
+		}
+		uint64_t now_ns = pr_clock_monotonic_ns();
+		if (now_ns >= end_ns) {
+			return PR_ETIMEOUT;
+		}
+		zmq_pollitem_t items[] = {
+			{ .socket = client->socket, .events = ZMQ_POLLIN },
+			{ .socket = client->monitor, .events = ZMQ_POLLIN },
+		};
+		(void)zmq_poll(items, PR_ARRAY_LEN(items),
+		               (long)((end_ns - now_ns) / PR_NS_PER_MS) + 1);
+	}
+}
