@@ -1,0 +1,231 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0-or-later
+# What acceptance scripts share: TAP, test hosts in network namespaces, a Docker engine in one, our
+# daemons, and the cleaning up of all that, also of what a killed run left behind. Sourced first:
+#
+#   . "$(dirname "$0")/lib.sh"; lib_start docker
+#
+# Test hosts are namespaces prt-NAME-HOST, joined by a bridge in prt-NAME-lan. Nothing is ever
+# started or set in the machine's own namespace; every process is ended by its id.
+
+lib_source=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
+lib_build=${PORTREEVE_BUILD:-$lib_source/build}
+[ -x "$lib_build/portreeve-agent" ] || lib_build=${PORTREEVE_BUILD:-$lib_source}
+lib_count=0
+lib_failed=0
+
+# --- TAP ---
+
+ok() { # ok CONDITION-STATUS TEXT: `ok $? "what"`
+	lib_count=$((lib_count + 1))
+	if [ "$1" -eq 0 ]; then
+		echo "ok $lib_count - $2"
+	else
+		echo "not ok $lib_count - $2"
+		lib_failed=$((lib_failed + 1))
+	fi
+	return 0
+}
+
+is() { # is GOT WANTED TEXT
+	[ "$1" = "$2" ]
+	local same=$?
+	ok $same "$3"
+	[ $same -eq 0 ] || diag "got '$1', wanted '$2'"
+}
+
+diag() { printf '# %s\n' "$*"; }
+
+bail() {
+	echo "Bail out! $*"
+	exit 1
+}
+
+# Wait until a command succeeds: lib_until SECONDS COMMAND...
+lib_until() {
+	local deadline=$((SECONDS + $1))
+	shift
+	until "$@" >/dev/null 2>&1; do
+		[ $SECONDS -lt $deadline ] || return 1
+		sleep 0.1
+	done
+}
+
+# --- start and end ---
+
+lib_start() { # lib_start NAME (at most 6 letters, interfaces are named after it)
+	lib_name=$1
+	if [ "$(id -u)" -ne 0 ]; then
+		echo "1..0 # SKIP needs root: namespaces, rules, a Docker engine"
+		exit 0
+	fi
+	[ -x "$lib_build/portreeve-agent" ] ||
+		bail "no portreeve-agent in $lib_build: build first, or set PORTREEVE_BUILD"
+	lib_run=/run/prt-$lib_name           # sockets and pid files: short paths
+	lib_data=$lib_build/acceptance/$lib_name # logs, stores, images
+	lib_sweep
+	mkdir -p "$lib_run" "$lib_data"
+	trap lib_end EXIT
+	trap 'exit 130' INT TERM HUP
+	ip netns add "prt-$lib_name-lan"
+	lib_in lan ip link add br0 type bridge
+	lib_in lan ip link set br0 up
+}
+
+lib_end() {
+	local status=$?
+	trap - EXIT
+	echo "1..$lib_count"
+	[ "$lib_failed" -eq 0 ] && [ "$lib_count" -gt 0 ] && [ "$status" -eq 0 ]
+	local good=$?
+	if [ $good -ne 0 ]; then
+		diag "$lib_failed of $lib_count failed; logs are in $lib_data"
+	fi
+	lib_sweep keep
+	exit $good
+}
+
+# A recorded process is ours if it still has the start time that was written down.
+lib_start_time() { sed 's/.*) //' "/proc/$1/stat" 2>/dev/null | cut -d' ' -f20; }
+
+lib_kill_recorded() { # SIGNAL
+	local file pid since
+	for file in "$lib_run"/pid.*; do
+		[ -e "$file" ] || continue
+		read -r pid since <"$file"
+		[ "$(lib_start_time "$pid")" = "$since" ] && kill "-$1" "$pid" 2>/dev/null
+	done
+}
+
+lib_any_recorded() {
+	local file pid since
+	for file in "$lib_run"/pid.*; do
+		[ -e "$file" ] || continue
+		read -r pid since <"$file"
+		[ "$(lib_start_time "$pid")" = "$since" ] && return 0
+	done
+	return 1
+}
+
+lib_none_recorded() { ! lib_any_recorded; }
+
+# Take down everything of this script, of this run or an earlier one that was killed.
+lib_sweep() {
+	local pid path ns
+	if [ -d "$lib_run" ]; then
+		for path in "$lib_run"/*.docker; do # engines first: they own containers
+			[ -S "$path" ] && lib_engine_empty "$path"
+		done
+		lib_kill_recorded CONT
+		lib_kill_recorded TERM
+		lib_until 10 lib_none_recorded || lib_kill_recorded KILL
+		# shims and containers of an engine that was killed: they name our directory
+		for pid in $(grep -lF -- "$lib_run/" /proc/[0-9]*/cmdline 2>/dev/null | cut -d/ -f3); do
+			[ "$pid" = $$ ] || kill -KILL "$pid" 2>/dev/null
+		done
+	fi
+	for ns in $(ip netns list | awk '{print $1}' | grep "^prt-$lib_name-"); do
+		for pid in $(ip netns pids "$ns"); do
+			kill -KILL "$pid" 2>/dev/null
+		done
+		ip netns del "$ns"
+	done
+	grep -oE " ($lib_run|$lib_data)/[^ ]*" /proc/mounts | sort -r | while read -r path; do
+		umount -l "$path" 2>/dev/null
+	done
+	rm -rf "$lib_run"
+	if [ "${1:-}" != keep ]; then
+		rm -rf "$lib_data"
+	else
+		rm -rf "$lib_data"/*.engine
+	fi
+	return 0
+}
+
+# --- test hosts ---
+
+lib_in() { # lib_in HOST COMMAND...: run in a test host
+	local host=$1
+	shift
+	nsenter --net="/run/netns/prt-$lib_name-$host" "$@"
+}
+
+lib_host() { # lib_host HOST NUMBER: 192.168.7.NUMBER/24 and fd07::NUMBER/64 on eth0
+	local ns=prt-$lib_name-$1
+	ip netns add "$ns"
+	lib_in "$1" ip link set lo up
+	ip link add "p$lib_name$2" netns "prt-$lib_name-lan" type veth peer name eth0 netns "$ns"
+	lib_in lan ip link set "p$lib_name$2" master br0 up
+	lib_in "$1" ip address add "192.168.7.$2/24" dev eth0
+	lib_in "$1" ip address add "fd07::$2/64" dev eth0 nodad
+	lib_in "$1" ip link set eth0 up
+	lib_in "$1" sysctl -q -w net.ipv6.conf.all.forwarding=0
+}
+
+# Start a process in the background and write down its id: lib_spawn LABEL COMMAND...
+# Output goes to LABEL.log. The id is in $lib_pid and $lib_run/pid.LABEL.
+lib_spawn() {
+	local label=$1
+	shift
+	setsid "$@" >>"$lib_data/$label.log" 2>&1 </dev/null &
+	lib_pid=$!
+	# nsenter and friends exec: the id and its start time stay
+	echo "$lib_pid $(lib_start_time $lib_pid)" >"$lib_run/pid.$label"
+}
+
+lib_pid_of() { cut -d' ' -f1 "$lib_run/pid.$1"; }
+
+lib_stop() { # lib_stop LABEL [SIGNAL]: end a spawned process and wait for it
+	local pid
+	pid=$(lib_pid_of "$1")
+	kill "-${2:-TERM}" "$pid" 2>/dev/null
+	lib_until 15 lib_gone "$pid" || kill -KILL "$pid" 2>/dev/null
+	rm -f "$lib_run/pid.$1"
+}
+
+lib_gone() { ! kill -0 "$1" 2>/dev/null || grep -q '^State:.Z' "/proc/$1/status" 2>/dev/null; }
+
+# --- Docker engine in a test host ---
+
+lib_engine() { # lib_engine HOST [dockerd options]
+	local host=$1 root=$lib_build/engine
+	shift
+	# shellcheck source=/dev/null
+	. "$lib_source/scripts/dependencies.sh"
+	dependencies_unpack_engine "$root" >"$lib_data/unpack.log" 2>&1 ||
+		bail "cannot unpack the Docker engine: see $lib_data/unpack.log"
+	lib_engine_path=$root/usr/bin:$root/usr/sbin
+	PATH=$lib_engine_path:$PATH lib_spawn "dockerd-$host" \
+		nsenter --net="/run/netns/prt-$lib_name-$host" dockerd \
+		--data-root "$lib_data/$host.engine" --exec-root "$lib_run/$host.exec" \
+		--pidfile "$lib_run/$host.dockerpid" -H "unix://$lib_run/$host.docker" "$@"
+	lib_until 40 lib_docker "$host" version || bail "dockerd on $host does not answer"
+	lib_image "$host"
+}
+
+lib_docker() { # lib_docker HOST ARGUMENTS...
+	local host=$1
+	shift
+	PATH=$lib_engine_path:$PATH docker -H "unix://$lib_run/$host.docker" "$@"
+}
+
+lib_engine_empty() { # SOCKET: remove its containers, quickly
+	local ids docker=$lib_build/engine/usr/bin/docker
+	[ -x "$docker" ] || return 0
+	ids=$(timeout 5 "$docker" -H "unix://$1" ps -aq 2>/dev/null)
+	# shellcheck disable=SC2086
+	[ -z "$ids" ] || timeout 20 "$docker" -H "unix://$1" rm -f $ids >/dev/null 2>&1
+}
+
+lib_image() { # an image of one static binary: prt-busybox
+	local tree=$lib_run/image tool
+	mkdir -p "$tree/bin" "$tree/etc" "$tree/www" "$tree/tmp"
+	cp /bin/busybox "$tree/bin/busybox"
+	for tool in sh httpd nc sleep wget ip ping udpsvd tcpsvd cat echo ls ps kill; do
+		ln -sf busybox "$tree/bin/$tool"
+	done
+	printf 'root:x:0:0:root:/:/bin/sh\nwww:x:33:33:www:/:/bin/sh\n' >"$tree/etc/passwd"
+	echo hello >"$tree/www/index.html"
+	tar -C "$tree" -c . | lib_docker "$1" import - prt-busybox >/dev/null
+	rm -rf "$tree"
+}
