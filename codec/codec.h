@@ -198,6 +198,29 @@ int codec_doc_encode(const codec_doc_t *doc, uint8_t **ret_data, size_t *ret_byt
  */
 int codec_doc_decode(const uint8_t *data, size_t size_bytes, codec_doc_t **ret_doc) _must_check_;
 
+/* ---- joining: what agent, recorder and command line send with a one-time token ---- */
+
+/** The answer to a newcomer. */
+struct codec_joined {
+	char role[16];             /* given */
+	uint8_t authority_key[32]; /* Ed25519, public */
+	bool pending;              /* waits for approval */
+	char refusal[256];         /* why not, for people; empty: welcome */
+};
+
+/** Encode ENROLL. @p ret_data is malloc'd. */
+int codec_join_encode(const struct pr_uuid *id, const uint8_t public_key[static 32],
+                      const char *name, uint8_t **ret_data, size_t *ret_bytes) _must_check_;
+
+/**
+ * Decode what came back.
+ * @retval PR_OK      Welcome.
+ * @retval PR_EACCES  Refused; see refusal.
+ * @retval PR_EMALF   Neither ENROLLED nor ERROR, or without a key.
+ */
+int codec_join_decode(const uint8_t *data, size_t size_bytes,
+                      struct codec_joined *ret_joined) _must_check_;
+
 /* ---- the table, for printers and documents ---- */
 
 enum codec_kind {
