@@ -30,9 +30,9 @@ static int endpoint_format(const struct bus_client_options *options, bus_client_
 		wrote = snprintf(client->endpoint, sizeof(client->endpoint), "%s",
 		                 options->endpoint);
 	} else {
-		const char *form =
-			strchr(source, ':') != NULL ? "tcp://[%s]:0;%s" : "tcp://%s:0;%s";
-		wrote = snprintf(client->endpoint, sizeof(client->endpoint), form, source,
+		bool v6 = strchr(source, ':') != NULL;
+		wrote = snprintf(client->endpoint, sizeof(client->endpoint), "tcp://%s%s%s:0;%s",
+		                 v6 ? "[" : "", source, v6 ? "]" : "",
 		                 options->endpoint + strlen("tcp://"));
 	}
 	return wrote > 0 && (size_t)wrote < sizeof(client->endpoint) ? PR_OK : PR_EINVAL;
