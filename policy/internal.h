@@ -76,6 +76,8 @@ struct policy_model {
 	struct policy_names usergroup_names;
 };
 
+bool policy_term_matches(const struct policy_group_term *term,
+                         const struct policy_endpoint *endpoint);
 bool policy_prefix_matches(const struct pr_prefix *prefix, const struct pr_addr *addr);
 
 /* ---- errors of a text ---- */

@@ -40,6 +40,7 @@ struct policy_parser {
 	struct policy_array services;   /* struct policy_service, of this rule */
 	struct policy_array terms;      /* struct policy_owned_term */
 	struct policy_array users;      /* struct policy_owned_user */
+	size_t service_count;           /* taken so far */
 	size_t lifeline_count;
 	size_t expect_count;
 	bool out_of_memory;

@@ -39,7 +39,8 @@
 #define POLICY_VALUE_MAX_BYTES   255U    /* selector value, host name */
 #define POLICY_PATH_MAX_BYTES    1024U
 #define POLICY_COMMENT_MAX_BYTES 255U
-#define POLICY_SERVICES_MAX      64U /* ranges in one rule */
+#define POLICY_SERVICES_MAX      64U     /* ranges in one rule */
+#define POLICY_SERVICES_ALL_MAX  500000U /* ranges in the whole text */
 #define POLICY_LIFELINES_MAX     16U
 #define POLICY_EXPECTS_MAX       10000U
 #define POLICY_ENDPOINTS_MAX     200000U
@@ -484,7 +485,7 @@ struct policy_verdict {
 	bool several;     /* denied, but pending fields leave open by which of several rules */
 	bool would_deny;  /* action is allow; in enforce, or without `staged`, it would not be */
 	bool lifeline;    /* a lifeline matched: rule is 0, action allow whatever the mode */
-	uint32_t rule;    /* number of the deciding rule; 0: default, lifeline or provisional */
+	uint32_t rule;    /* that decides (several: the last); 0: default, lifeline, provisional */
 	uint32_t staged_rule; /* number of the first staged rule that would have decided; 0: none */
 	enum policy_action staged_action;
 	/**

@@ -180,6 +180,11 @@ bool policy_services_take(struct policy_parser *parser, const struct policy_serv
 	if (count == 0) {
 		return policy_token_error(parser, "no service: write tcp/80, udp/53, icmp or any");
 	}
+	parser->service_count += count;
+	if (parser->service_count > POLICY_SERVICES_ALL_MAX) {
+		return policy_token_error(parser, "more than %u services in the policy",
+		                          POLICY_SERVICES_ALL_MAX);
+	}
 	*ret_services = policy_arena_copy(&parser->model->arena, parser->services.items,
 	                                  count * sizeof(struct policy_service));
 	*ret_count = count;

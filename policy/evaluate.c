@@ -1,0 +1,291 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "policy/view.h"
+
+#define BIT(field) (1U << (field))
+
+/* ---- candidates: rules that all fields' views have, in order ---- */
+
+struct scan {
+	const struct policy_field_view *fields[_POLICY_FIELD_MAX]; /* those that exclude any rule */
+	unsigned field_count;
+	uint32_t block_count;
+	uint32_t block; /* of the next summary */
+	uint64_t summary;
+	uint32_t word; /* of bits */
+	uint64_t bits;
+};
+
+static void scan_start(const struct policy_views *views, struct scan *scan)
+{
+	*scan = (struct scan){ .block_count = views->image->block_count };
+	bool port_known = views->fields[POLICY_FIELD_PORT].any != NULL;
+	for (unsigned field = 0; field < _POLICY_FIELD_MAX; field++) {
+		/* A known port's class already has only rules of its protocol. */
+		bool needless = field == POLICY_FIELD_PROTO && port_known;
+		if (views->fields[field].any != NULL && !needless) {
+			scan->fields[scan->field_count++] = &views->fields[field];
+		}
+	}
+}
+
+static bool scan_block(struct scan *scan)
+{
+	while (scan->block < scan->block_count) {
+		uint64_t summary = ~0ULL;
+		for (unsigned i = 0; i < scan->field_count; i++) {
+			summary &= policy_field_summary(scan->fields[i], scan->block);
+		}
+		scan->block++;
+		if (summary != 0) {
+			scan->summary = summary;
+			return true;
+		}
+	}
+	return false;
+}
+
+static uint64_t scan_word(const struct scan *scan, uint32_t word)
+{
+	uint64_t bits = ~0ULL;
+	for (unsigned i = 0; i < scan->field_count && bits != 0; i++) {
+		bits &= policy_field_word(scan->fields[i], word);
+	}
+	return bits;
+}
+
+/* POLICY_NO_INDEX: no more. Without a field that excludes any, bits may lie beyond the last rule.
+ */
+static uint32_t scan_next(struct scan *scan, uint32_t rule_count)
+{
+	while (scan->bits == 0) {
+		if (scan->summary == 0 && !scan_block(scan)) {
+			return POLICY_NO_INDEX;
+		}
+		scan->word = (scan->block - 1) * 64 + (uint32_t)__builtin_ctzll(scan->summary);
+		scan->summary &= scan->summary - 1;
+		if (scan->word * 64 >= rule_count) {
+			return POLICY_NO_INDEX;
+		}
+		scan->bits = scan_word(scan, scan->word);
+	}
+	uint32_t index = scan->word * 64 + (uint32_t)__builtin_ctzll(scan->bits);
+	scan->bits &= scan->bits - 1;
+	return index < rule_count ? index : POLICY_NO_INDEX;
+}
+
+/* ---- outcome ---- */
+
+struct outcome {
+	uint32_t decider; /* index; POLICY_NO_INDEX: the default */
+	uint32_t staged;  /* index of the first staged rule that matches */
+	uint32_t perhaps_count;
+	bool perhaps_allow; /* a rule that may match allows */
+	bool perhaps_deny, perhaps_reject;
+	uint32_t depends;
+	uint64_t valid_until_wall_ns;
+};
+
+static void depend_on(struct outcome *outcome, const struct policy_image_rule *rule)
+{
+	outcome->depends |= rule->constrained;
+	if (rule->expires_wall_ns != 0 && (outcome->valid_until_wall_ns == 0 ||
+	                                   rule->expires_wall_ns < outcome->valid_until_wall_ns)) {
+		outcome->valid_until_wall_ns = rule->expires_wall_ns;
+	}
+}
+
+/* One candidate. Returns true when it decides. */
+static bool judge_rule(const struct policy_views *views, uint32_t index, struct outcome *outcome)
+{
+	const struct policy_image_rule *rule = policy_views_rule(views, index);
+	if (policy_views_expired(views, rule) || policy_views_pattern_mismatch(views, index) != 0) {
+		return false;
+	}
+	bool perhaps = policy_views_pending(views, index) != 0;
+	if (rule->status == POLICY_STAGED) {
+		if (!perhaps && outcome->staged == POLICY_NO_INDEX) {
+			outcome->staged = index;
+			depend_on(outcome, rule);
+		}
+		return false;
+	}
+	depend_on(outcome, rule);
+	if (perhaps) {
+		outcome->perhaps_count++;
+		outcome->perhaps_allow |= rule->action == POLICY_ALLOW;
+		outcome->perhaps_deny |= rule->action == POLICY_DENY;
+		outcome->perhaps_reject |= rule->action == POLICY_REJECT;
+		return false;
+	}
+	outcome->decider = index;
+	return true;
+}
+
+static void judge(const struct policy_views *views, struct outcome *ret_outcome)
+{
+	struct scan scan;
+	uint32_t rule_count = views->image->rule_count;
+	*ret_outcome = (struct outcome){ .decider = POLICY_NO_INDEX, .staged = POLICY_NO_INDEX };
+	scan_start(views, &scan);
+	for (uint32_t index = scan_next(&scan, rule_count); index != POLICY_NO_INDEX;
+	     index = scan_next(&scan, rule_count)) {
+		if (judge_rule(views, index, ret_outcome)) {
+			break;
+		}
+	}
+}
+
+/* ---- what the decision depended on ---- */
+
+/* A field that keeps a rule from matching; 0 if it does match or does not count. */
+static uint32_t excluding_field(const struct policy_views *views, uint32_t index)
+{
+	for (unsigned field = 0; field < _POLICY_FIELD_MAX; field++) {
+		if (!policy_field_has(&views->fields[field], index)) {
+			return field == POLICY_FIELD_PORT
+			               ? BIT(POLICY_FIELD_PORT) | BIT(POLICY_FIELD_PROTO)
+			               : BIT(field);
+		}
+	}
+	uint32_t patterns = policy_views_pattern_mismatch(views, index);
+	return patterns & ~(patterns - 1);
+}
+
+/* Does it matter whether an earlier rule matches? Not if it has expired, or another is reported. */
+static bool counts(const struct policy_views *views, uint32_t index, const struct outcome *outcome)
+{
+	const struct policy_image_rule *rule = policy_views_rule(views, index);
+	return !policy_views_expired(views, rule) &&
+	       !(rule->status == POLICY_STAGED && index > outcome->staged);
+}
+
+/*
+ * The fields of the rules that matched, and for every earlier rule one field that excludes it:
+ * whoever agrees in these is excluded, and matched, by the same rules.
+ */
+static uint32_t depended_fields(const struct policy_views *views, const struct outcome *outcome)
+{
+	uint32_t fields = outcome->depends;
+	uint32_t limit = views->image->rule_count;
+	if (outcome->decider != POLICY_NO_INDEX) {
+		limit = outcome->decider;
+	}
+	for (uint32_t word = 0; word * 64 < limit; word++) {
+		uint64_t left = limit - word * 64 < 64 ? (1ULL << limit % 64) - 1 : ~0ULL;
+		for (unsigned field = 0; field < _POLICY_FIELD_MAX && left != 0; field++) {
+			if (fields & BIT(field)) {
+				left &= policy_field_word(&views->fields[field], word);
+			}
+		}
+		while (left != 0) {
+			uint32_t index = word * 64 + (uint32_t)__builtin_ctzll(left);
+			uint32_t more =
+				counts(views, index, outcome) ? excluding_field(views, index) : 0;
+			left &= left - 1;
+			for (unsigned field = 0; field < _POLICY_FIELD_MAX; field++) {
+				if (more & ~fields & BIT(field)) {
+					left &= policy_field_word(&views->fields[field], word);
+				}
+			}
+			fields |= more;
+		}
+	}
+	return fields;
+}
+
+/* ---- verdict ---- */
+
+static enum policy_mode mode_of(const policy_image_t *image, const struct policy_request *request,
+                                enum policy_field field)
+{
+	bool source = field == POLICY_FIELD_SOURCE;
+	const struct pr_uuid *id = source ? &request->source : &request->destination;
+	bool known = request->known[field] == POLICY_KNOWN;
+	return policy_image_endpoint_mode(image, known ? id : NULL);
+}
+
+static enum policy_mode asker_mode(const policy_image_t *image,
+                                   const struct policy_request *request, uint32_t *fields)
+{
+	enum policy_mode near = mode_of(image, request, POLICY_FIELD_SOURCE);
+	enum policy_mode far = mode_of(image, request, POLICY_FIELD_DESTINATION);
+	uint32_t both = BIT(POLICY_FIELD_SOURCE) | BIT(POLICY_FIELD_DESTINATION);
+	switch (request->asker) {
+	case POLICY_END_NEAR:
+		*fields |= image->modes_differ ? BIT(POLICY_FIELD_SOURCE) : 0;
+		return near;
+	case POLICY_END_FAR:
+		*fields |= image->modes_differ ? BIT(POLICY_FIELD_DESTINATION) : 0;
+		return far;
+	default:
+		*fields |= image->modes_differ ? both : 0;
+		return near > far ? near : far;
+	}
+}
+
+static void decide(const struct policy_views *views, const struct outcome *outcome,
+                   struct policy_verdict *verdict)
+{
+	enum policy_action last = POLICY_DENY;
+	if (outcome->decider != POLICY_NO_INDEX) {
+		const struct policy_image_rule *rule = policy_views_rule(views, outcome->decider);
+		last = rule->action;
+		verdict->rule = rule->number;
+		verdict->lifeline = rule->number == 0;
+	}
+	verdict->policy_action = last;
+	if (outcome->perhaps_count == 0) {
+		return;
+	}
+	verdict->lifeline = false;
+	if (outcome->perhaps_allow || last == POLICY_ALLOW) {
+		verdict->provisional = true;
+		verdict->policy_action = POLICY_ALLOW;
+		verdict->rule = 0;
+		return;
+	}
+	verdict->several = true;
+	bool reject = outcome->perhaps_reject && !outcome->perhaps_deny && last == POLICY_REJECT;
+	verdict->policy_action = reject ? POLICY_REJECT : POLICY_DENY;
+}
+
+void policy_image_evaluate(const policy_image_t *image, const struct policy_request *request,
+                           uint64_t now_wall_ns, struct policy_verdict *ret_verdict)
+{
+	struct policy_views views;
+	struct outcome outcome;
+	struct policy_verdict verdict = { .revision = image->revision };
+	policy_views_make(image, request, now_wall_ns, &views);
+	judge(&views, &outcome);
+	decide(&views, &outcome, &verdict);
+	verdict.depends = depended_fields(&views, &outcome);
+	verdict.valid_until_wall_ns = outcome.valid_until_wall_ns;
+	verdict.mode = asker_mode(image, request, &verdict.depends);
+	verdict.action = verdict.mode == POLICY_ENFORCE ? verdict.policy_action : POLICY_ALLOW;
+	verdict.would_deny = verdict.action != verdict.policy_action;
+	if (outcome.staged != POLICY_NO_INDEX) {
+		const struct policy_image_rule *rule = policy_views_rule(&views, outcome.staged);
+		verdict.staged_rule = rule->number;
+		verdict.staged_action = rule->action;
+		verdict.would_deny |=
+			verdict.action == POLICY_ALLOW && rule->action != POLICY_ALLOW;
+	}
+	*ret_verdict = verdict;
+}
+
+void policy_request_mark_pending(const policy_image_t *image, struct policy_request *request)
+{
+	static const enum policy_field far_fields[] = { POLICY_FIELD_TO_USER,
+		                                        POLICY_FIELD_TO_PROCESS };
+	bool far_known = request->known[POLICY_FIELD_DESTINATION] == POLICY_KNOWN &&
+	                 !pr_uuid_is_null(&request->destination);
+	if (request->asker != POLICY_END_NEAR || !far_known ||
+	    policy_image_endpoint_mode(image, &request->destination) != POLICY_ENFORCE) {
+		return;
+	}
+	for (size_t i = 0; i < PR_ARRAY_LEN(far_fields); i++) {
+		if (request->known[far_fields[i]] == POLICY_UNKNOWN) {
+			request->known[far_fields[i]] = POLICY_PENDING;
+		}
+	}
+}
