@@ -6,6 +6,17 @@
 
 #include "tests/bus/harbour.h"
 
+static void test_nobody_there(struct harbour *h)
+{
+	struct harbour nobody = *h;
+	(void)snprintf(nobody.endpoint, sizeof(nobody.endpoint), "tcp://127.0.0.1:1");
+	_cleanup_(bus_client_destroy) bus_client_t *client =
+		harbour_client(&nobody, &h->server_key, h->server_key.public_key);
+
+	ok(bus_client_link(client) == BUS_LINK_CONNECTING, "starts to connect at once");
+	ok(bus_client_send(client, "x", 1) == PR_EAGAIN, "nothing is queued for nobody");
+}
+
 static void test_admitted(struct harbour *h)
 {
 	struct bus_key key;
@@ -14,8 +25,6 @@ static void test_admitted(struct harbour *h)
 	_cleanup_(bus_client_destroy) bus_client_t *client =
 		harbour_client(h, &key, h->server_key.public_key);
 
-	ok(bus_client_link(client) == BUS_LINK_CONNECTING, "starts to connect at once");
-	ok(bus_client_send(client, "x", 1) == PR_EAGAIN, "nothing is queued for nobody");
 	ok(harbour_ask(h, client, "hello", 3000) == PR_OK, "an enrolled key is answered");
 	ok(bus_client_link(client) == BUS_LINK_UP, "its link is up");
 	ok(pr_uuid_equal(&h->last.peer.id, &peer.id) && h->last.peer.role == BUS_ROLE_AGENT &&
@@ -299,6 +308,7 @@ int main(void)
 	struct harbour h;
 
 	harbour_open(&h, BUS_ROLE_AGENT | BUS_ROLE_ENROLLING);
+	test_nobody_there(&h);
 	test_admitted(&h);
 	test_strangers(&h);
 	test_mechanisms(&h);
