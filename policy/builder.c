@@ -162,7 +162,9 @@ uint32_t policy_builder_class_keep(struct policy_builder *builder)
 	if (words == 0 || !policy_builder_good(builder)) {
 		return 0;
 	}
-	if (builder->class_count * 2 > builder->class_slot_mask && !class_slots_grow(builder)) {
+	bool full = builder->class_slots == NULL ||
+	            builder->class_count * 2 > builder->class_slot_mask;
+	if (full && !class_slots_grow(builder)) {
 		return 0;
 	}
 	uint32_t slot = hash & builder->class_slot_mask;

@@ -120,10 +120,15 @@ static void write_rules(struct policy_builder *builder)
 	}
 }
 
-/* For each field the rules that do not name it, dense: words, then summary. */
+/*
+ * For each field the rules that do not name it, dense: words, then summary. A port's classes tell
+ * the protocol too, so that a known port needs no look at the protocol: there, those that do not
+ * name a protocol.
+ */
 static void write_any(struct policy_builder *builder)
 {
 	for (uint32_t field = 0; field < _POLICY_FIELD_MAX; field++) {
+		uint32_t named = BIT(field == POLICY_FIELD_PORT ? POLICY_FIELD_PROTO : field);
 		uint32_t words = builder->word_count;
 		uint32_t offset = policy_builder_alloc(builder, (words + builder->block_count) *
 		                                                        sizeof(uint64_t));
@@ -135,7 +140,7 @@ static void write_any(struct policy_builder *builder)
 		const struct policy_image_rule *rules =
 			POLICY_AT(builder->bytes, builder->image.rules, struct policy_image_rule);
 		for (uint32_t i = 0; i < builder->rule_count; i++) {
-			if (!(rules[i].constrained & BIT(field))) {
+			if (!(rules[i].constrained & named)) {
 				any[i / 64] |= 1ULL << i % 64;
 			}
 		}
