@@ -60,10 +60,8 @@ static uint32_t expr_word(const struct nftnl_expr *expr, uint16_t attr)
 
 static void bitwise_take(const struct nftnl_expr *expr, struct value *values)
 {
-	struct value from =
-		*register_at(values, nftnl_expr_get_u32(expr, NFTNL_EXPR_BITWISE_SREG));
-	struct value *to =
-		register_at(values, nftnl_expr_get_u32(expr, NFTNL_EXPR_BITWISE_DREG));
+	struct value from = *register_at(values, nftnl_expr_get_u32(expr, NFTNL_EXPR_BITWISE_SREG));
+	struct value *to = register_at(values, nftnl_expr_get_u32(expr, NFTNL_EXPR_BITWISE_DREG));
 
 	if (nftnl_expr_is_set(expr, NFTNL_EXPR_BITWISE_OP) &&
 	    nftnl_expr_get_u32(expr, NFTNL_EXPR_BITWISE_OP) != NFT_BITWISE_BOOL) {
@@ -73,8 +71,8 @@ static void bitwise_take(const struct nftnl_expr *expr, struct value *values)
 	uint32_t mask = expr_word(expr, NFTNL_EXPR_BITWISE_MASK);
 	uint32_t xor_with = expr_word(expr, NFTNL_EXPR_BITWISE_XOR);
 	*to = (struct value){ .origin = from.origin,
-			      .keep = from.keep & mask & ~xor_with,
-			      .set = (from.set & mask) | xor_with };
+		              .keep = from.keep & mask & ~xor_with,
+		              .set = (from.set & mask) | xor_with };
 }
 
 static void mark_load(struct value *values, uint32_t reg, enum origin origin)
@@ -93,7 +91,7 @@ static void meta_take(const struct nftnl_expr *expr, struct value *values, struc
 		return;
 	}
 	mark_load(values, nftnl_expr_get_u32(expr, NFTNL_EXPR_META_DREG),
-		  mark ? ORIGIN_PACKET : ORIGIN_OTHER);
+	          mark ? ORIGIN_PACKET : ORIGIN_OTHER);
 }
 
 static void ct_take(const struct nftnl_expr *expr, struct value *values, struct mark_use *use)
@@ -104,14 +102,14 @@ static void ct_take(const struct nftnl_expr *expr, struct value *values, struct 
 		struct value *from =
 			register_at(values, nftnl_expr_get_u32(expr, NFTNL_EXPR_CT_SREG));
 		if (mark) {
-			use->conntrack_bits |= from->origin == ORIGIN_CONNTRACK ?
-						       ~from->keep | from->set :
-						       UINT32_MAX;
+			use->conntrack_bits |= from->origin == ORIGIN_CONNTRACK
+			                               ? ~from->keep | from->set
+			                               : UINT32_MAX;
 		}
 		return;
 	}
 	mark_load(values, nftnl_expr_get_u32(expr, NFTNL_EXPR_CT_DREG),
-		  mark ? ORIGIN_CONNTRACK : ORIGIN_OTHER);
+	          mark ? ORIGIN_CONNTRACK : ORIGIN_OTHER);
 }
 
 static void target_take(const struct nftnl_expr *expr, struct mark_use *use)
@@ -152,8 +150,8 @@ struct mark_use conflict_rule_marks(struct nftnl_rule *rule)
 		if (strcmp(name, "immediate") == 0) {
 			uint32_t reg = nftnl_expr_get_u32(expr, NFTNL_EXPR_IMM_DREG);
 			*register_at(values, reg) = (struct value){
-				.set = reg == NFT_REG_VERDICT ? 0 :
-								expr_word(expr, NFTNL_EXPR_IMM_DATA)
+				.set = reg == NFT_REG_VERDICT ? 0
+				                              : expr_word(expr, NFTNL_EXPR_IMM_DATA)
 			};
 		} else if (strcmp(name, "bitwise") == 0) {
 			bitwise_take(expr, values);
@@ -201,9 +199,9 @@ static int chain_take(const struct nlmsghdr *message, void *arg)
 		struct chain_name *name = &search->forward[search->forward_count++];
 		name->family = nftnl_chain_get_u32(chain, NFTNL_CHAIN_FAMILY);
 		(void)snprintf(name->table, sizeof(name->table), "%s",
-			       nftnl_chain_get_str(chain, NFTNL_CHAIN_TABLE));
+		               nftnl_chain_get_str(chain, NFTNL_CHAIN_TABLE));
 		(void)snprintf(name->chain, sizeof(name->chain), "%s",
-			       nftnl_chain_get_str(chain, NFTNL_CHAIN_NAME));
+		               nftnl_chain_get_str(chain, NFTNL_CHAIN_NAME));
 	}
 	nftnl_chain_free(chain);
 	return PR_OK;
@@ -234,9 +232,9 @@ static int rule_take(struct nftnl_rule *rule, void *arg)
 	struct chain_name name = { .family = nftnl_rule_get_u32(rule, NFTNL_RULE_FAMILY) };
 
 	(void)snprintf(name.table, sizeof(name.table), "%s",
-		       nftnl_rule_get_str(rule, NFTNL_RULE_TABLE));
+	               nftnl_rule_get_str(rule, NFTNL_RULE_TABLE));
 	(void)snprintf(name.chain, sizeof(name.chain), "%s",
-		       nftnl_rule_get_str(rule, NFTNL_RULE_CHAIN));
+	               nftnl_rule_get_str(rule, NFTNL_RULE_CHAIN));
 	if (search->conflict || !rule_concerns(search, &name)) {
 		return PR_OK;
 	}
@@ -260,7 +258,7 @@ static int search_run(struct keeper *keeper, struct search *search)
 
 	*search = (struct search){ .mask = keeper->config.mark_mask };
 	struct nlmsghdr *message = nftnl_nlmsg_build_hdr(buffer, NFT_MSG_GETCHAIN, NFPROTO_UNSPEC,
-							 NLM_F_DUMP, ++keeper->sequence);
+	                                                 NLM_F_DUMP, ++keeper->sequence);
 	int error = netlink_ask(keeper->rules, message, chain_take, search);
 	return error != PR_OK ? error : ruleset_walk(keeper, NULL, rule_take, search);
 }
@@ -270,12 +268,13 @@ int keeper_conflict_check(keeper_t *keeper, struct keeper_error *ret_error)
 	struct search search;
 	int error = PR_EINTR;
 
+	keeper_error_clear(ret_error);
 	for (int i = 0; i < DUMP_TRIES && error == PR_EINTR; i++) {
 		error = search_run(keeper, &search);
 	}
 	if (error != PR_OK) {
 		return keeper_fail(ret_error, error == PR_EINTR ? PR_EAGAIN : error,
-				   "rules of others cannot be listed: %s", pr_strerror(error));
+		                   "rules of others cannot be listed: %s", pr_strerror(error));
 	}
 	if (!search.conflict) {
 		return PR_OK;
@@ -283,9 +282,9 @@ int keeper_conflict_check(keeper_t *keeper, struct keeper_error *ret_error)
 	bool packet = (search.use.packet_bits & search.mask) != 0;
 	uint32_t bits = (packet ? search.use.packet_bits : search.use.conntrack_bits) & search.mask;
 	return keeper_fail(ret_error, PR_EBUSY,
-			   "mark bits 0x%x are used by another program: table %s %s, chain %s %s; "
-			   "set another mark mask",
-			   bits, family_name(search.found.family), search.found.table,
-			   search.found.chain,
-			   packet ? "sets them on packets" : "overwrites them in conntrack marks");
+	                   "mark bits 0x%x are used by another program: table %s %s, chain %s %s; "
+	                   "set another mark mask",
+	                   bits, family_name(search.found.family), search.found.table,
+	                   search.found.chain,
+	                   packet ? "sets them on packets" : "overwrites them in conntrack marks");
 }

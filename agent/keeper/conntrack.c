@@ -13,10 +13,10 @@
 #include "agent/keeper/internal.h"
 #include "base/err.h"
 
-#define CHANGES_MAX          64
-#define CHANGE_BYTES         512
-#define PROBE_PAYLOAD        "portreeve: is connection tracking on?"
-#define STATUS_ALIVE         (IPS_SEEN_REPLY | IPS_ASSURED | IPS_CONFIRMED)
+#define CHANGES_MAX   64
+#define CHANGE_BYTES  512
+#define PROBE_PAYLOAD "portreeve: is connection tracking on?"
+#define STATUS_ALIVE  (IPS_SEEN_REPLY | IPS_ASSURED | IPS_CONFIRMED)
 
 struct tuple {
 	struct pr_addr source, destination;
@@ -54,8 +54,8 @@ static bool attr_address(const struct nlattr *attr, bool v6, struct pr_addr *ret
 
 static uint16_t attr_port(const struct nlattr *attr)
 {
-	return attr == NULL || mnl_attr_get_payload_len(attr) != 2 ? 0 :
-								     ntohs(mnl_attr_get_u16(attr));
+	return attr == NULL || mnl_attr_get_payload_len(attr) != 2 ? 0
+	                                                           : ntohs(mnl_attr_get_u16(attr));
 }
 
 static bool tuple_parse(const struct nlattr *nest, bool v6, struct tuple *ret_tuple)
@@ -113,9 +113,9 @@ static void change_failed(uint32_t index, int error, void *arg)
 static int changes_send(struct mark_walk *walk)
 {
 	struct netlink_batch batch = { .sequence_first = walk->sequence_first,
-				       .count = walk->count,
-				       .on_error = change_failed,
-				       .arg = walk };
+		                       .count = walk->count,
+		                       .on_error = change_failed,
+		                       .arg = walk };
 	if (walk->count == 0) {
 		return PR_OK;
 	}
@@ -138,12 +138,12 @@ static void change_put(struct mark_walk *walk, uint8_t family, const struct attr
 		walk->sequence_first = sequence;
 	}
 	struct nlmsghdr *message = netlink_header(walk->data + walk->used, NFNL_SUBSYS_CTNETLINK,
-						  IPCTNL_MSG_CT_NEW, 0, family, 0, sequence);
+	                                          IPCTNL_MSG_CT_NEW, 0, family, 0, sequence);
 	for (size_t i = 0; i < PR_ARRAY_LEN(identity); i++) {
 		const struct nlattr *attr = entry->at[identity[i]];
 		if (attr != NULL) {
 			mnl_attr_put(message, attr->nla_type, mnl_attr_get_payload_len(attr),
-				     mnl_attr_get_payload(attr));
+			             mnl_attr_get_payload(attr));
 		}
 	}
 	mnl_attr_put_u32(message, CTA_MARK, htonl(walk->value));
@@ -166,13 +166,13 @@ static uint8_t entry_tcp_state(const struct attributes *entry)
 		return TCP_CONNTRACK_NONE;
 	}
 	(void)mnl_attr_parse_nested(info.at[CTA_PROTOINFO_TCP], attributes_take, &tcp);
-	return tcp.at[CTA_PROTOINFO_TCP_STATE] == NULL ?
-		       TCP_CONNTRACK_NONE :
-		       mnl_attr_get_u8(tcp.at[CTA_PROTOINFO_TCP_STATE]);
+	return tcp.at[CTA_PROTOINFO_TCP_STATE] == NULL
+	               ? TCP_CONNTRACK_NONE
+	               : mnl_attr_get_u8(tcp.at[CTA_PROTOINFO_TCP_STATE]);
 }
 
 static void entry_report(const struct mark_walk *walk, const struct attributes *entry,
-			 const struct tuple *forth, const struct tuple *back)
+                         const struct tuple *forth, const struct tuple *back)
 {
 	uint8_t tcp_state = entry_tcp_state(entry);
 	struct keeper_flow flow = {
@@ -218,7 +218,8 @@ static int entry_take(const struct nlmsghdr *message, void *arg)
 	    !tuple_parse(entry.at[CTA_TUPLE_REPLY], v6, &back)) {
 		return PR_OK;
 	}
-	uint32_t mark = entry.at[CTA_MARK] == NULL ? 0 : ntohl(mnl_attr_get_u32(entry.at[CTA_MARK]));
+	uint32_t mark =
+		entry.at[CTA_MARK] == NULL ? 0 : ntohl(mnl_attr_get_u32(entry.at[CTA_MARK]));
 	uint32_t ours = mark & walk->keeper->config.mark_mask;
 	if (walk->context != NULL) {
 		/* What is only forwarded is not this namespace's to decide. */
@@ -236,14 +237,12 @@ static int entry_take(const struct nlmsghdr *message, void *arg)
 }
 
 int conntrack_mark_all(struct keeper *keeper, uint32_t value, const struct flow_context *context,
-		       keeper_flow_fn on_flow, void *arg)
+                       keeper_flow_fn on_flow, void *arg)
 {
 	char buffer[128] __attribute__((aligned(8)));
-	struct mark_walk walk = { .keeper = keeper,
-				  .context = context,
-				  .value = value,
-				  .on_flow = on_flow,
-				  .arg = arg };
+	struct mark_walk walk = {
+		.keeper = keeper, .context = context, .value = value, .on_flow = on_flow, .arg = arg
+	};
 
 	_cleanup_(pr_free) char *data = malloc((CHANGES_MAX + 1) * CHANGE_BYTES);
 	if (data == NULL) {
@@ -251,7 +250,7 @@ int conntrack_mark_all(struct keeper *keeper, uint32_t value, const struct flow_
 	}
 	walk.data = data;
 	struct nlmsghdr *message = netlink_header(buffer, NFNL_SUBSYS_CTNETLINK, IPCTNL_MSG_CT_GET,
-						  NLM_F_DUMP, AF_UNSPEC, 0, ++keeper->sequence);
+	                                          NLM_F_DUMP, AF_UNSPEC, 0, ++keeper->sequence);
 	int error = netlink_ask(keeper->conntrack, message, entry_take, &walk);
 	return error != PR_OK ? error : changes_send(&walk);
 }
@@ -280,42 +279,44 @@ static void tuple_put(struct nlmsghdr *message, uint16_t type, const struct tupl
 	mnl_attr_nest_end(message, top);
 }
 
-static void tcp_info_put(struct nlmsghdr *message)
+static void tcp_info_put(struct nlmsghdr *message, bool opening)
 {
 	/* The sequence numbers are unknown: windows must not be judged. */
-	static const struct nf_ct_tcp_flags liberal = { .flags = IP_CT_TCP_FLAG_BE_LIBERAL |
-								 IP_CT_TCP_FLAG_SACK_PERM,
-							.mask = IP_CT_TCP_FLAG_BE_LIBERAL |
-								IP_CT_TCP_FLAG_SACK_PERM };
+	static const struct nf_ct_tcp_flags liberal = {
+		.flags = IP_CT_TCP_FLAG_BE_LIBERAL | IP_CT_TCP_FLAG_SACK_PERM,
+		.mask = IP_CT_TCP_FLAG_BE_LIBERAL | IP_CT_TCP_FLAG_SACK_PERM
+	};
 	struct nlattr *info = mnl_attr_nest_start(message, CTA_PROTOINFO);
 	struct nlattr *tcp = mnl_attr_nest_start(message, CTA_PROTOINFO_TCP);
 
-	mnl_attr_put_u8(message, CTA_PROTOINFO_TCP_STATE, TCP_CONNTRACK_ESTABLISHED);
+	mnl_attr_put_u8(message, CTA_PROTOINFO_TCP_STATE,
+	                opening ? TCP_CONNTRACK_SYN_SENT : TCP_CONNTRACK_ESTABLISHED);
 	mnl_attr_put(message, CTA_PROTOINFO_TCP_FLAGS_ORIGINAL, sizeof(liberal), &liberal);
 	mnl_attr_put(message, CTA_PROTOINFO_TCP_FLAGS_REPLY, sizeof(liberal), &liberal);
 	mnl_attr_nest_end(message, tcp);
 	mnl_attr_nest_end(message, info);
 }
 
-int conntrack_inject(struct keeper *keeper, const struct keeper_flow *flow, uint32_t timeout_s)
+int conntrack_inject(struct keeper *keeper, const struct keeper_flow *flow, uint32_t timeout_s,
+                     bool opening)
 {
 	char buffer[1024] __attribute__((aligned(8)));
 	struct tuple forth = { flow->source, flow->destination, flow->source_port,
-			       flow->destination_port, flow->protocol };
+		               flow->destination_port, flow->protocol };
 	struct tuple back = { flow->destination, flow->source, flow->destination_port,
-			      flow->source_port, flow->protocol };
+		              flow->source_port, flow->protocol };
 	uint8_t family = pr_addr_is_v4(&flow->source) ? AF_INET : AF_INET6;
 
-	struct nlmsghdr *message =
-		netlink_header(buffer, NFNL_SUBSYS_CTNETLINK, IPCTNL_MSG_CT_NEW,
-			       NLM_F_CREATE | NLM_F_EXCL | NLM_F_ACK, family, 0, ++keeper->sequence);
+	struct nlmsghdr *message = netlink_header(buffer, NFNL_SUBSYS_CTNETLINK, IPCTNL_MSG_CT_NEW,
+	                                          NLM_F_CREATE | NLM_F_EXCL | NLM_F_ACK, family, 0,
+	                                          ++keeper->sequence);
 	tuple_put(message, CTA_TUPLE_ORIG, &forth);
 	tuple_put(message, CTA_TUPLE_REPLY, &back);
-	mnl_attr_put_u32(message, CTA_STATUS, htonl(STATUS_ALIVE));
+	mnl_attr_put_u32(message, CTA_STATUS, htonl(opening ? IPS_CONFIRMED : STATUS_ALIVE));
 	mnl_attr_put_u32(message, CTA_TIMEOUT, htonl(timeout_s));
 	mnl_attr_put_u32(message, CTA_MARK, htonl(keeper->config.mark_allow));
 	if (flow->protocol == IPPROTO_TCP) {
-		tcp_info_put(message);
+		tcp_info_put(message, opening);
 	}
 	return netlink_ask(keeper->change, message, NULL, NULL);
 }
@@ -352,7 +353,7 @@ static int probe_send(void *arg)
 		}
 	}
 	if (sendto(a, PROBE_PAYLOAD, strlen(PROBE_PAYLOAD), 0, (const struct sockaddr *)&to[1],
-		   sizeof(to[1])) < 0) {
+	           sizeof(to[1])) < 0) {
 		return PR_OK; /* loopback is down */
 	}
 	memcpy(probe->tuple.source.bytes, &name.sin6_addr, 16);
@@ -379,7 +380,7 @@ static int probe_family(struct keeper *keeper, bool v6, bool *ret_active)
 		uint8_t type = i == 0 ? IPCTNL_MSG_CT_GET : IPCTNL_MSG_CT_DELETE;
 		struct nlmsghdr *message =
 			netlink_header(buffer, NFNL_SUBSYS_CTNETLINK, type, NLM_F_ACK,
-				       v6 ? AF_INET6 : AF_INET, 0, ++keeper->sequence);
+		                       v6 ? AF_INET6 : AF_INET, 0, ++keeper->sequence);
 		tuple_put(message, CTA_TUPLE_ORIG, &probe.tuple);
 		error = netlink_ask(keeper->change, message, NULL, NULL);
 		if (error != PR_OK) {

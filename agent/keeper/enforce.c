@@ -23,28 +23,41 @@
 #define CHAIN_NEIGHBOUR_OUTPUT "neighbour_output"
 #define CHAIN_REFUSE           "refuse"
 
-#define ICMP4_UNREACHABLE       3
-#define ICMP4_CODE_ADMIN        13
-#define ICMP6_UNREACHABLE       1
-#define ICMP6_CODE_ADMIN        1
-#define ICMP6_NEIGHBOUR_FIRST   133
-#define ICMP6_NEIGHBOUR_LAST    137
-#define IP6_HOP_LIMIT_OFFSET    7
-#define PORT_DHCP_SERVER        67
-#define PORT_DHCP_CLIENT        68
-#define PORT_DHCP6_CLIENT       546
-#define PORT_DHCP6_SERVER       547
-#define PORT_DNS                53
+#define ICMP4_UNREACHABLE     3
+#define ICMP4_CODE_ADMIN      13
+#define ICMP6_UNREACHABLE     1
+#define ICMP6_CODE_ADMIN      1
+#define ICMP6_NEIGHBOUR_FIRST 133
+#define ICMP6_NEIGHBOUR_LAST  137
+#define IP6_HOP_LIMIT_OFFSET  7
+#define PORT_DHCP_SERVER      67
+#define PORT_DHCP_CLIENT      68
+#define PORT_DHCP6_CLIENT     546
+#define PORT_DHCP6_SERVER     547
+#define PORT_DNS              53
 
 #define OFFSET_SOURCE_PORT      0
 #define OFFSET_DESTINATION_PORT 2
 
 const char *const rulebook_chains[] = {
-	CHAIN_ABOUT,     CHAIN_OUTPUT_INVALID, CHAIN_INPUT_INVALID, CHAIN_REFUSAL,
-	CHAIN_NEIGHBOUR_OUTPUT, CHAIN_REFUSE,
-	"output4_ports", "output4_icmp",       "output4_plain",     "output6_ports",
-	"output6_icmp",  "output6_plain",      "input4_ports",      "input4_icmp",
-	"input4_plain",  "input6_ports",       "input6_icmp",       "input6_plain",
+	CHAIN_ABOUT,
+	CHAIN_OUTPUT_INVALID,
+	CHAIN_INPUT_INVALID,
+	CHAIN_REFUSAL,
+	CHAIN_NEIGHBOUR_OUTPUT,
+	CHAIN_REFUSE,
+	"output4_ports",
+	"output4_icmp",
+	"output4_plain",
+	"output6_ports",
+	"output6_icmp",
+	"output6_plain",
+	"input4_ports",
+	"input4_icmp",
+	"input4_plain",
+	"input6_ports",
+	"input6_icmp",
+	"input6_plain",
 	NULL,
 };
 
@@ -97,7 +110,7 @@ static void neighbour_build(struct rulebook *book, bool output)
 	rule_match_family(book, NFPROTO_IPV6);
 	rule_match_l4(book, IPPROTO_ICMPV6);
 	rule_match_byte(book, NFT_PAYLOAD_NETWORK_HEADER, IP6_HOP_LIMIT_OFFSET, 0xff, NFT_CMP_EQ,
-			255);
+	                255);
 	rule_payload(book, NFT_PAYLOAD_TRANSPORT_HEADER, 0, 1, NFT_REG_1);
 	rule_range(book, NFT_REG_1, &first, &last, 1);
 	if (!output) {
@@ -123,15 +136,15 @@ static void neighbour_build(struct rulebook *book, bool output)
 }
 
 static void dhcp_rule(struct rulebook *book, bool output, uint8_t family, uint16_t client,
-		      uint16_t server, const struct pr_prefix *to)
+                      uint16_t server, const struct pr_prefix *to)
 {
 	rule_begin(book, output ? CHAIN_OUTPUT : CHAIN_INPUT, COUNTER_builtin_dhcp);
 	rule_match_family(book, family);
 	rule_match_l4(book, IPPROTO_UDP);
 	rule_match_u16(book, NFT_PAYLOAD_TRANSPORT_HEADER, OFFSET_SOURCE_PORT,
-		       output ? client : server);
+	               output ? client : server);
 	rule_match_u16(book, NFT_PAYLOAD_TRANSPORT_HEADER, OFFSET_DESTINATION_PORT,
-		       output ? server : client);
+	               output ? server : client);
 	if (to != NULL) {
 		rule_match_prefix(book, false, to);
 	}
@@ -144,9 +157,9 @@ static void dhcp_build(struct rulebook *book, bool output, bool host)
 	bool bounded = output && !host;
 
 	dhcp_rule(book, output, NFPROTO_IPV4, PORT_DHCP_CLIENT, PORT_DHCP_SERVER,
-		  bounded ? &broadcast4 : NULL);
+	          bounded ? &broadcast4 : NULL);
 	dhcp_rule(book, output, NFPROTO_IPV6, PORT_DHCP6_CLIENT, PORT_DHCP6_SERVER,
-		  bounded ? &dhcp6_servers : NULL);
+	          bounded ? &dhcp6_servers : NULL);
 }
 
 /*
@@ -195,7 +208,7 @@ void rules_builtin_build(struct rulebook *book, const struct rules_input *input,
 /* --------------------------------------------------------------------------------- lifeline */
 
 static void lifeline_match(struct rulebook *book, const struct keeper_lifeline *line,
-			   bool peer_is_source)
+                           bool peer_is_source)
 {
 	uint16_t first = htons(line->port_first);
 	uint16_t last = htons(line->port_last);
@@ -203,11 +216,13 @@ static void lifeline_match(struct rulebook *book, const struct keeper_lifeline *
 	bool port_is_source = peer_is_source != line->inbound;
 
 	rule_match_prefix(book, peer_is_source, &line->peer);
-	rule_match_l4(book, line->protocol);
+	if (line->protocol != 0) {
+		rule_match_l4(book, line->protocol);
+	}
 	if (line->port_first != 0) {
 		rule_payload(book, NFT_PAYLOAD_TRANSPORT_HEADER,
-			     port_is_source ? OFFSET_SOURCE_PORT : OFFSET_DESTINATION_PORT, 2,
-			     NFT_REG_1);
+		             port_is_source ? OFFSET_SOURCE_PORT : OFFSET_DESTINATION_PORT, 2,
+		             NFT_REG_1);
 		rule_range(book, NFT_REG_1, &first, &last, sizeof(first));
 	}
 }
@@ -217,7 +232,7 @@ static void lifeline_match(struct rulebook *book, const struct keeper_lifeline *
  * The answering direction may not begin a connection.
  */
 static void lifeline_build(struct rulebook *book, const struct keeper_config *config,
-			   const struct keeper_lifeline *line, bool output)
+                           const struct keeper_lifeline *line, bool output)
 {
 	const char *chain = output ? CHAIN_OUTPUT : CHAIN_INPUT;
 
@@ -247,8 +262,9 @@ static void lifeline_build(struct rulebook *book, const struct keeper_config *co
 /* ----------------------------------------------------------------------------- our refusals */
 
 /*
- * A refused packet's conntrack entry is never confirmed, so the ICMP error about it is INVALID to
- * conntrack. At OUTPUT the kernel's own (no owner) pass; on loopback they come in again.
+ * A refused packet's conntrack entry is never confirmed, so on some kernels the ICMP error about it
+ * is INVALID to conntrack. At OUTPUT the kernel's own (no owner) pass; on loopback they come in
+ * again.
  */
 static void invalid_build(struct rulebook *book, bool output)
 {
@@ -274,9 +290,9 @@ static void invalid_build(struct rulebook *book, bool output)
 		rule_match_family(book, errors[i].family);
 		rule_match_l4(book, errors[i].protocol);
 		rule_match_byte(book, NFT_PAYLOAD_TRANSPORT_HEADER, 0, 0xff, NFT_CMP_EQ,
-				errors[i].type);
+		                errors[i].type);
 		rule_match_byte(book, NFT_PAYLOAD_TRANSPORT_HEADER, 1, 0xff, NFT_CMP_EQ,
-				errors[i].code);
+		                errors[i].code);
 		rule_verdict(book, output ? NFT_JUMP : NF_ACCEPT, output ? CHAIN_REFUSAL : NULL);
 		rule_end(book);
 	}
@@ -286,14 +302,20 @@ static void invalid_build(struct rulebook *book, bool output)
 
 static void refusal_build(struct rulebook *book, const struct keeper_config *config, bool output)
 {
-	/* Our RST is attached to the refused flow's entry, which carries the reject mark. */
-	rule_begin(book, output ? CHAIN_OUTPUT : CHAIN_INPUT, COUNTER_builtin_refusal);
-	rule_match_l4(book, IPPROTO_TCP);
-	rule_match_state(book, STATE_RELATED);
-	rule_match_ct_mark(book, config->mark_mask, NFT_CMP_EQ, config->mark_reject);
-	rule_match_byte(book, NFT_PAYLOAD_TRANSPORT_HEADER, TCP_FLAGS_OFFSET, TCP_RST, NFT_CMP_EQ,
-			TCP_RST);
-	pass(book, COUNTER_builtin_refusal);
+	static const uint8_t protocols[] = { IPPROTO_TCP, IPPROTO_ICMP, IPPROTO_ICMPV6 };
+
+	/* RST and (newer kernels) ICMP error are attached to the refused flow's entry. */
+	for (size_t i = 0; i < PR_ARRAY_LEN(protocols); i++) {
+		rule_begin(book, output ? CHAIN_OUTPUT : CHAIN_INPUT, COUNTER_builtin_refusal);
+		rule_match_l4(book, protocols[i]);
+		rule_match_state(book, STATE_RELATED);
+		rule_match_ct_mark(book, config->mark_mask, NFT_CMP_EQ, config->mark_reject);
+		if (protocols[i] == IPPROTO_TCP) {
+			rule_match_byte(book, NFT_PAYLOAD_TRANSPORT_HEADER, TCP_FLAGS_OFFSET,
+			                TCP_RST, NFT_CMP_EQ, TCP_RST);
+		}
+		pass(book, COUNTER_builtin_refusal);
+	}
 
 	if (output) {
 		rule_begin(book, CHAIN_REFUSAL, COUNTER_NONE);

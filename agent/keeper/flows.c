@@ -17,10 +17,10 @@
 #define TCP_SYN_RECV_NEW      12 /* TCP_NEW_SYN_RECV, not in the library's header */
 #define STATE_BIT(state)      (1U << (state))
 
-#define STATES_LIVE                                                                                \
-	(STATE_BIT(TCP_ESTABLISHED) | STATE_BIT(TCP_SYN_RECV) | STATE_BIT(TCP_FIN_WAIT1) |         \
-	 STATE_BIT(TCP_FIN_WAIT2) | STATE_BIT(TCP_CLOSE_WAIT) | STATE_BIT(TCP_LAST_ACK) |          \
-	 STATE_BIT(TCP_CLOSING) | STATE_BIT(TCP_SYN_RECV_NEW))
+#define STATES_LIVE                                                                        \
+	(STATE_BIT(TCP_ESTABLISHED) | STATE_BIT(TCP_SYN_SENT) | STATE_BIT(TCP_SYN_RECV) |  \
+	 STATE_BIT(TCP_FIN_WAIT1) | STATE_BIT(TCP_FIN_WAIT2) | STATE_BIT(TCP_CLOSE_WAIT) | \
+	 STATE_BIT(TCP_LAST_ACK) | STATE_BIT(TCP_CLOSING) | STATE_BIT(TCP_SYN_RECV_NEW))
 
 /* ------------------------------------------------------------------------------------ context */
 
@@ -34,7 +34,8 @@ static int address_take(const struct nlmsghdr *message, void *arg)
 	if (message->nlmsg_type != RTM_NEWADDR) {
 		return PR_OK;
 	}
-	mnl_attr_for_each(attr, message, sizeof(*header)) {
+	mnl_attr_for_each(attr, message, sizeof(*header))
+	{
 		/* On a point-to-point link IFA_ADDRESS is the peer's. */
 		if (mnl_attr_get_type(attr) == IFA_LOCAL ||
 		    (mnl_attr_get_type(attr) == IFA_ADDRESS && best == NULL)) {
@@ -82,7 +83,7 @@ static int addresses_load(struct keeper *keeper, struct flow_context *context)
 }
 
 static int diag_dump(struct keeper *keeper, uint8_t family, uint8_t protocol, uint32_t states,
-		     netlink_message_fn fn, void *arg)
+                     netlink_message_fn fn, void *arg)
 {
 	char buffer[256] __attribute__((aligned(8)));
 	struct nlmsghdr *message = mnl_nlmsg_put_header(buffer);
@@ -114,11 +115,11 @@ int flows_context_load(struct keeper *keeper, struct flow_context *context)
 	int error = addresses_load(keeper, context);
 	if (error == PR_OK) {
 		error = diag_dump(keeper, AF_INET, IPPROTO_TCP, STATE_BIT(TCP_LISTEN),
-				  listener_take, context);
+		                  listener_take, context);
 	}
 	if (error == PR_OK) {
 		error = diag_dump(keeper, AF_INET6, IPPROTO_TCP, STATE_BIT(TCP_LISTEN),
-				  listener_take, context);
+		                  listener_take, context);
 	}
 	return error;
 }
@@ -196,7 +197,8 @@ static int socket_take(const struct nlmsghdr *message, void *arg)
 	};
 	uint32_t timeout_s = !tcp ? UDP_TIMEOUT_S : whole ? TCP_TIMEOUT_S : TCP_CLOSING_TIMEOUT_S;
 
-	int error = conntrack_inject(walk->keeper, &flow, timeout_s);
+	int error = conntrack_inject(walk->keeper, &flow, timeout_s,
+	                             socket->idiag_state == TCP_SYN_SENT);
 	if (error == PR_EEXIST) {
 		return PR_OK; /* known and marked already, or the other end of a loopback flow */
 	}
@@ -207,7 +209,7 @@ static int socket_take(const struct nlmsghdr *message, void *arg)
 }
 
 static int sockets_inject(struct keeper *keeper, const struct flow_context *context,
-			  keeper_flow_fn on_flow, void *arg)
+                          keeper_flow_fn on_flow, void *arg)
 {
 	static const struct {
 		uint8_t family, protocol;
@@ -221,12 +223,12 @@ static int sockets_inject(struct keeper *keeper, const struct flow_context *cont
 
 	for (size_t i = 0; i < PR_ARRAY_LEN(dumps); i++) {
 		struct inject_walk walk = { .keeper = keeper,
-					    .context = context,
-					    .protocol = dumps[i].protocol,
-					    .on_flow = on_flow,
-					    .arg = arg };
+			                    .context = context,
+			                    .protocol = dumps[i].protocol,
+			                    .on_flow = on_flow,
+			                    .arg = arg };
 		int error = diag_dump(keeper, dumps[i].family, dumps[i].protocol, dumps[i].states,
-				      socket_take, &walk);
+		                      socket_take, &walk);
 		/* A kernel without udp_diag or IPv6 has nothing to tell there. */
 		if (error != PR_OK && !(error == PR_ENOENT && i > 0)) {
 			return error;
@@ -236,7 +238,7 @@ static int sockets_inject(struct keeper *keeper, const struct flow_context *cont
 }
 
 int flows_pass(struct keeper *keeper, keeper_flow_fn on_flow, void *arg,
-	       struct keeper_error *ret_error)
+               struct keeper_error *ret_error)
 {
 	struct flow_context *context = calloc(1, sizeof(*context));
 	const char *step = "out of memory";
@@ -249,7 +251,7 @@ int flows_pass(struct keeper *keeper, keeper_flow_fn on_flow, void *arg,
 	if (error == PR_OK) {
 		step = "live conntrack entries cannot be marked";
 		error = conntrack_mark_all(keeper, keeper->config.mark_allow, context, on_flow,
-					   arg);
+		                           arg);
 	}
 	if (error == PR_OK) {
 		step = "live sockets cannot be given conntrack entries";
@@ -259,6 +261,6 @@ int flows_pass(struct keeper *keeper, keeper_flow_fn on_flow, void *arg,
 		flows_context_done(context);
 	}
 	free(context);
-	return error == PR_OK ? PR_OK :
-				keeper_fail(ret_error, error, "%s: %s", step, pr_strerror(error));
+	return error == PR_OK ? PR_OK
+	                      : keeper_fail(ret_error, error, "%s: %s", step, pr_strerror(error));
 }

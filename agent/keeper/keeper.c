@@ -5,10 +5,15 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "agent/keeper/internal.h"
+#include "base/clock.h"
 #include "base/err.h"
+
+#define LOG_COMPONENT "keeper"
+#include "base/log.h"
 
 #define LOOSE_PATH "/proc/sys/net/netfilter/nf_conntrack_tcp_loose"
 #define QUEUE_PATH "/proc/thread-self/net/netfilter/nfnetlink_queue"
@@ -35,9 +40,11 @@ void keeper_config_default(struct keeper_config *config)
 
 static bool lifeline_valid(const struct keeper_lifeline *line)
 {
-	return (line->protocol == IPPROTO_TCP || line->protocol == IPPROTO_UDP) &&
-	       line->port_first <= line->port_last && line->peer.bits <= 128 &&
-	       (line->port_first != 0 || line->port_last == 0);
+	bool ports = line->protocol == IPPROTO_TCP || line->protocol == IPPROTO_UDP;
+
+	return (ports || (line->protocol == 0 && line->port_last == 0)) &&
+	       line->port_first <= line->port_last &&
+	       (line->port_first != 0 || line->port_last == 0) && line->peer.bits <= 128;
 }
 
 int keeper_config_check(const struct keeper_config *config, struct keeper_error *ret_error)
@@ -48,22 +55,22 @@ int keeper_config_check(const struct keeper_config *config, struct keeper_error 
 	if (allow == 0 || reject == 0 || allow == reject ||
 	    ((allow | reject) & ~config->mark_mask) != 0) {
 		return keeper_fail(ret_error, PR_EINVAL,
-				   "marks: allow 0x%" PRIx32 " and reject 0x%" PRIx32
-				   " must differ, not be 0 and lie within mask 0x%" PRIx32,
-				   allow, reject, config->mark_mask);
+		                   "marks: allow 0x%" PRIx32 " and reject 0x%" PRIx32
+		                   " must differ, not be 0 and lie within mask 0x%" PRIx32,
+		                   allow, reject, config->mark_mask);
 	}
 	/* After DNAT at OUTPUT (-100), before the filters (0); the save hooks come later. */
 	if (config->priority <= -100 || config->priority >= config->priority_save ||
 	    config->priority_save >= 0) {
 		return keeper_fail(ret_error, PR_EINVAL,
-				   "priorities %" PRId32 " and %" PRId32
-				   " must rise and lie between -100 and 0",
-				   config->priority, config->priority_save);
+		                   "priorities %" PRId32 " and %" PRId32
+		                   " must rise and lie between -100 and 0",
+		                   config->priority, config->priority_save);
 	}
 	if (config->queue_count < 1 || config->queue_count > KEEPER_QUEUE_MAX ||
 	    config->queue_first > UINT16_MAX - KEEPER_QUEUE_MAX) {
 		return keeper_fail(ret_error, PR_EINVAL, "queues: %u from number %u on",
-				   config->queue_count, config->queue_first);
+		                   config->queue_count, config->queue_first);
 	}
 	if (config->seen_max < 16 || config->seen_max > 1U << 20 || config->copy_bytes < 64 ||
 	    config->copy_bytes > 4096 || config->queue_length_packets < 16 ||
@@ -72,13 +79,13 @@ int keeper_config_check(const struct keeper_config *config, struct keeper_error 
 	}
 	if (config->lifeline_count > KEEPER_LIFELINE_MAX) {
 		return keeper_fail(ret_error, PR_EINVAL, "more than %d lifelines",
-				   KEEPER_LIFELINE_MAX);
+		                   KEEPER_LIFELINE_MAX);
 	}
 	for (unsigned int i = 0; i < config->lifeline_count; i++) {
 		if (!lifeline_valid(&config->lifeline[i])) {
-			return keeper_fail(ret_error, PR_EINVAL,
-					   "lifeline %u: TCP or UDP with a port range is needed",
-					   i);
+			return keeper_fail(
+				ret_error, PR_EINVAL,
+				"lifeline %u: TCP or UDP with ports, or neither, is needed", i);
 		}
 	}
 	return PR_OK;
@@ -108,22 +115,22 @@ static int sockets_open(struct keeper *keeper)
 }
 
 static int about_fits(const struct about *about, const struct keeper_config *config,
-		      struct keeper_error *ret_error)
+                      struct keeper_error *ret_error)
 {
 	if (about->priority != config->priority || about->priority_save != config->priority_save) {
 		return keeper_fail(ret_error, PR_EBUSY,
-				   "our table is there with priorities %" PRId32 " and %" PRId32
-				   ": remove it, or set these",
-				   about->priority, about->priority_save);
+		                   "our table is there with priorities %" PRId32 " and %" PRId32
+		                   ": remove it, or set these",
+		                   about->priority, about->priority_save);
 	}
 	if (about->state != KEEPER_OBSERVE &&
 	    (about->mark_mask != config->mark_mask || about->mark_allow != config->mark_allow ||
 	     about->mark_reject != config->mark_reject ||
 	     about->queue_first != config->queue_first)) {
 		return keeper_fail(ret_error, PR_EBUSY,
-				   "our table enforces there with mark mask 0x%" PRIx32
-				   " and queue %u: set these, or go to observe first",
-				   about->mark_mask, about->queue_first);
+		                   "our table enforces there with mark mask 0x%" PRIx32
+		                   " and queue %u: set these, or go to observe first",
+		                   about->mark_mask, about->queue_first);
 	}
 	return PR_OK;
 }
@@ -164,9 +171,10 @@ static int table_adopt(struct keeper *keeper, struct keeper_error *ret_error)
 }
 
 int keeper_open(const struct keeper_config *config, const struct keeper_place *place,
-		keeper_t **ret_keeper, struct keeper_error *ret_error)
+                keeper_t **ret_keeper, struct keeper_error *ret_error)
 {
 	char where[64];
+	keeper_error_clear(ret_error);
 	int error = keeper_config_check(config, ret_error);
 	if (error != PR_OK) {
 		return error;
@@ -189,7 +197,7 @@ int keeper_open(const struct keeper_config *config, const struct keeper_place *p
 	}
 	if (error != PR_OK) {
 		return keeper_fail(ret_error, error, "network namespace of %s cannot be opened: %s",
-				   place->path != NULL ? place->path : where, pr_strerror(error));
+		                   place->path != NULL ? place->path : where, pr_strerror(error));
 	}
 	error = table_adopt(keeper, ret_error);
 	if (error != PR_OK) {
@@ -198,7 +206,7 @@ int keeper_open(const struct keeper_config *config, const struct keeper_place *p
 	error = ruleset_backend_probe(keeper, &keeper->backend);
 	if (error != PR_OK) {
 		return keeper_fail(ret_error, error, "nf_tables cannot be probed: %s",
-				   pr_strerror(error));
+		                   pr_strerror(error));
 	}
 	*ret_keeper = take_ptr(keeper);
 	return PR_OK;
@@ -211,7 +219,7 @@ void keeper_destroy(keeper_t **keeper_p)
 		return;
 	}
 	struct mnl_socket *sockets[] = { keeper->rules, keeper->conntrack, keeper->change,
-					 keeper->diag, keeper->route };
+		                         keeper->diag, keeper->route };
 	for (size_t i = 0; i < PR_ARRAY_LEN(sockets); i++) {
 		if (sockets[i] != NULL) {
 			(void)mnl_socket_close(sockets[i]);
@@ -262,9 +270,9 @@ static int before_first_rule(struct keeper *keeper, struct keeper_error *ret_err
 		return PR_OK;
 	}
 	int error = conntrack_probe(keeper, &keeper->about.conntrack_before);
-	return error == PR_OK ? PR_OK :
-				keeper_fail(ret_error, error, "conntrack cannot be probed: %s",
-					    pr_strerror(error));
+	return error == PR_OK ? PR_OK
+	                      : keeper_fail(ret_error, error, "conntrack cannot be probed: %s",
+	                                    pr_strerror(error));
 }
 
 static int loose_close(struct keeper *keeper)
@@ -287,7 +295,10 @@ static int loose_close(struct keeper *keeper)
 static void loose_restore(struct keeper *keeper)
 {
 	if (keeper->about.loose_before > 0) {
-		(void)netns_file_write(keeper->namespace_fd, LOOSE_PATH, "1\n");
+		int error = netns_file_write(keeper->namespace_fd, LOOSE_PATH, "1\n");
+		if (error != PR_OK) {
+			log_debug(LOOSE_PATH " stays 0: %s", pr_strerror(error));
+		}
 	}
 	keeper->about.loose_before = -1;
 }
@@ -308,10 +319,10 @@ static int go_observe(struct keeper *keeper, struct keeper_error *ret_error)
 	}
 	/* A mark that stayed would let a later flow with the same tuple pass unseen. */
 	error = conntrack_mark_all(keeper, 0, NULL, NULL, NULL);
-	return error == PR_OK ? PR_OK :
-				keeper_fail(ret_error, error,
-					    "observing, but old conntrack marks stay: %s",
-					    pr_strerror(error));
+	return error == PR_OK ? PR_OK
+	                      : keeper_fail(ret_error, error,
+	                                    "observing, but old conntrack marks stay: %s",
+	                                    pr_strerror(error));
 }
 
 static int go_prepare(struct keeper *keeper, struct keeper_error *ret_error)
@@ -330,19 +341,30 @@ static int go_prepare(struct keeper *keeper, struct keeper_error *ret_error)
 	return apply(keeper, KEEPER_PREPARE, ret_error);
 }
 
+/* Answers on their way when tracking came on pass now and get their entry and mark. */
+static void settle(int error)
+{
+	struct timespec wait = { .tv_nsec = KEEPER_SETTLE_MS * PR_NS_PER_MS };
+
+	while (error == PR_OK && nanosleep(&wait, &wait) != 0 && errno == EINTR) {
+	}
+}
+
 static int go_enforce(struct keeper *keeper, keeper_flow_fn on_flow, void *arg,
-		      struct keeper_error *ret_error)
+                      struct keeper_error *ret_error)
 {
 	int error = PR_OK;
 
 	if (keeper->backend == KEEPER_BACKEND_NONE) {
-		return keeper_fail(ret_error, PR_ENOTSUP,
-				   "this kernel has neither nft 'queue' nor the NFQUEUE target with "
-				   "nft_compat: enforce is not possible");
+		return keeper_fail(
+			ret_error, PR_ENOTSUP,
+			"this kernel has neither nft 'queue' nor the NFQUEUE target with "
+			"nft_compat: enforce is not possible");
 	}
 	if (keeper->about.state != KEEPER_ENFORCE) {
 		if (keeper->about.state != KEEPER_PREPARE) {
 			error = go_prepare(keeper, ret_error);
+			settle(error);
 		}
 		if (error == PR_OK) {
 			error = flows_pass(keeper, on_flow, arg, ret_error);
@@ -353,7 +375,7 @@ static int go_enforce(struct keeper *keeper, keeper_flow_fn on_flow, void *arg,
 		error = loose_close(keeper);
 		if (error != PR_OK) {
 			return keeper_fail(ret_error, error, LOOSE_PATH " cannot be set: %s",
-					   pr_strerror(error));
+			                   pr_strerror(error));
 		}
 	}
 	return apply(keeper, KEEPER_ENFORCE, ret_error);
@@ -366,7 +388,7 @@ static int go_none(struct keeper *keeper, struct keeper_error *ret_error)
 	}
 	if (keeper->about.state != KEEPER_OBSERVE) {
 		return keeper_fail(ret_error, PR_EBUSY,
-				   "rules are removed from observe only: held packets would drop");
+		                   "rules are removed from observe only: held packets would drop");
 	}
 	int error = ruleset_delete(keeper, ret_error);
 	if (error == PR_OK) {
@@ -376,11 +398,9 @@ static int go_none(struct keeper *keeper, struct keeper_error *ret_error)
 }
 
 int keeper_state_set(keeper_t *keeper, enum keeper_state state, keeper_flow_fn on_flow, void *arg,
-		     struct keeper_error *ret_error)
+                     struct keeper_error *ret_error)
 {
-	if (ret_error != NULL) {
-		ret_error->text[0] = '\0';
-	}
+	keeper_error_clear(ret_error);
 	switch (state) {
 	case KEEPER_NONE:
 		return go_none(keeper, ret_error);
@@ -396,9 +416,10 @@ int keeper_state_set(keeper_t *keeper, enum keeper_state state, keeper_flow_fn o
 }
 
 int keeper_config_set(keeper_t *keeper, const struct keeper_config *config,
-		      struct keeper_error *ret_error)
+                      struct keeper_error *ret_error)
 {
 	const struct keeper_config *old = &keeper->config;
+	keeper_error_clear(ret_error);
 	int error = keeper_config_check(config, ret_error);
 
 	if (error != PR_OK) {
@@ -408,9 +429,10 @@ int keeper_config_set(keeper_t *keeper, const struct keeper_config *config,
 	    config->mark_reject != old->mark_reject || config->priority != old->priority ||
 	    config->priority_save != old->priority_save ||
 	    config->queue_first != old->queue_first || config->host != old->host) {
-		return keeper_fail(ret_error, PR_EINVAL,
-				   "marks, priorities and queue number are fixed while rules are in "
-				   "the kernel");
+		return keeper_fail(
+			ret_error, PR_EINVAL,
+			"marks, priorities and queue number are fixed while rules are in "
+			"the kernel");
 	}
 	struct keeper_config before = keeper->config;
 	keeper->config = *config;
@@ -427,13 +449,13 @@ int keeper_config_set(keeper_t *keeper, const struct keeper_config *config,
 /* ------------------------------------------------------------------------ sockets and counters */
 
 static int socket_configure(const struct keeper *keeper, enum keeper_socket kind,
-			    unsigned int index, struct mnl_socket *socket,
-			    struct keeper_error *ret_error)
+                            unsigned int index, struct mnl_socket *socket,
+                            struct keeper_error *ret_error)
 {
 	if (kind == KEEPER_SOCKET_QUEUE) {
 		return sockets_queue_configure(socket, &keeper->config,
-					       (uint16_t)(keeper->config.queue_first + index),
-					       ret_error);
+		                               (uint16_t)(keeper->config.queue_first + index),
+		                               ret_error);
 	}
 	if (kind == KEEPER_SOCKET_LOG) {
 		return sockets_log_configure(socket, &keeper->config, ret_error);
@@ -442,18 +464,19 @@ static int socket_configure(const struct keeper *keeper, enum keeper_socket kind
 }
 
 int keeper_socket_open(keeper_t *keeper, enum keeper_socket kind, unsigned int index, int *ret_fd,
-		       struct keeper_error *ret_error)
+                       struct keeper_error *ret_error)
 {
 	struct mnl_socket *socket = NULL;
 	int bus = kind == KEEPER_SOCKET_DIAG ? NETLINK_SOCK_DIAG : NETLINK_NETFILTER;
 
+	keeper_error_clear(ret_error);
 	if (index >= (kind == KEEPER_SOCKET_QUEUE ? keeper->config.queue_count : 1U)) {
 		return keeper_fail(ret_error, PR_EINVAL, "no socket %u of that kind", index);
 	}
 	int error = netns_socket_open(keeper->namespace_fd, bus, &socket);
 	if (error != PR_OK) {
 		return keeper_fail(ret_error, error, "a netlink socket cannot be opened: %s",
-				   pr_strerror(error));
+		                   pr_strerror(error));
 	}
 	error = socket_configure(keeper, kind, index, socket, ret_error);
 	_cleanup_(pr_fd_close) int fd = -1;
@@ -462,7 +485,7 @@ int keeper_socket_open(keeper_t *keeper, enum keeper_socket kind, unsigned int i
 		fd = fcntl(mnl_socket_get_fd(socket), F_DUPFD_CLOEXEC, 3);
 		if (fd < 0 || fcntl(fd, F_SETFL, O_NONBLOCK) != 0) {
 			error = keeper_fail(ret_error, -errno, "a socket cannot be kept: %s",
-					    pr_strerror(-errno));
+			                    pr_strerror(-errno));
 		}
 	}
 	(void)mnl_socket_close(socket);
@@ -473,12 +496,12 @@ int keeper_socket_open(keeper_t *keeper, enum keeper_socket kind, unsigned int i
 }
 
 static void queue_lines_parse(const char *text, const struct keeper_config *config,
-			      struct keeper_counters *counters)
+                              struct keeper_counters *counters)
 {
 	while (*text != '\0') {
 		unsigned int queue, port, held, mode, range, full, user;
 		if (sscanf(text, "%u %u %u %u %u %u %u", &queue, &port, &held, &mode, &range, &full,
-			   &user) == 7 &&
+		           &user) == 7 &&
 		    queue >= config->queue_first &&
 		    queue < (unsigned int)config->queue_first + config->queue_count) {
 			counters->queue_held += held;
@@ -492,19 +515,26 @@ static void queue_lines_parse(const char *text, const struct keeper_config *conf
 }
 
 int keeper_counters_read(keeper_t *keeper, struct keeper_counters *ret_counters,
-			 struct keeper_error *ret_error)
+                         struct keeper_error *ret_error)
 {
 	char text[8192];
 	uint64_t values[_COUNTER_MAX] = { 0 };
 	struct keeper_counters counters = { 0 };
 	int error = PR_OK;
 
+	keeper_error_clear(ret_error);
 	if (keeper->about.state != KEEPER_NONE) {
 		error = ruleset_counters_read(keeper, values);
 	}
+	if (error == PR_ENOENT) {
+		/* "nft flush ruleset" does that: the next state_set() makes it anew. */
+		keeper->about.state = KEEPER_NONE;
+		return keeper_fail(ret_error, error,
+		                   "table 'inet " KEEPER_TABLE "' was removed by another program");
+	}
 	if (error != PR_OK) {
 		return keeper_fail(ret_error, error, "counters cannot be read: %s",
-				   pr_strerror(error));
+		                   pr_strerror(error));
 	}
 #define X(name, doc) counters.name = values[COUNTER_##name];
 	KEEPER_COUNTER_LIST(X)
@@ -512,7 +542,7 @@ int keeper_counters_read(keeper_t *keeper, struct keeper_counters *ret_counters,
 	error = netns_file_read(keeper->namespace_fd, QUEUE_PATH, text, sizeof(text));
 	if (error != PR_OK) {
 		return keeper_fail(ret_error, error, QUEUE_PATH " cannot be read: %s",
-				   pr_strerror(error));
+		                   pr_strerror(error));
 	}
 	queue_lines_parse(text, &keeper->config, &counters);
 	*ret_counters = counters;

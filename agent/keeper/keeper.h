@@ -52,9 +52,9 @@ enum keeper_backend {
 /** A flow that is never cut: the bus, and the administrator's own rule. */
 struct keeper_lifeline {
 	struct pr_prefix peer; /* the other side; bits 0: anybody, both families */
-	uint16_t port_first;   /* of the listening side; 0: any port */
+	uint16_t port_first;   /* of the listening side; 0: any port, any protocol without ports */
 	uint16_t port_last;
-	uint8_t protocol; /* IPPROTO_TCP or IPPROTO_UDP */
+	uint8_t protocol; /* IPPROTO_TCP, IPPROTO_UDP; 0: any, without a port */
 	bool inbound;     /* true: the peer connects to us; false: we connect to the peer */
 };
 
@@ -148,6 +148,9 @@ enum keeper_socket {
 	KEEPER_SOCKET_CONNTRACK, /* NETLINK_NETFILTER for ctnetlink requests inside the namespace */
 };
 
+/** How long ENFORCE waits in PREPARE when it does not start there. */
+#define KEEPER_SETTLE_MS 100
+
 typedef struct keeper keeper_t;
 
 void keeper_config_default(struct keeper_config *config);
@@ -190,7 +193,8 @@ bool keeper_adopted(const keeper_t *keeper);
 /**
  * Bring the namespace to @p state, each change of rules in one transaction. Observe to enforce goes
  * through prepare: conntrack on and everything that passes marked; then live flows of the conntrack
- * and socket tables are marked or injected and given to @p on_flow; then the rules close. From
+ * and socket tables are marked or injected and given to @p on_flow; then the rules close. It waits
+ * KEEPER_SETTLE_MS in between; set PREPARE first and ENFORCE later to do that wait elsewhere. From
  * enforce to observe takes our marks off again. The same state again renews the rules (adoption
  * does that). NONE deletes the table: only from OBSERVE, and once the gate has answered what its
  * queue still holds (the kernel drops held packets when a hook goes).
@@ -227,7 +231,11 @@ int keeper_config_set(keeper_t *keeper, const struct keeper_config *config,
 int keeper_socket_open(keeper_t *keeper, enum keeper_socket kind, unsigned int index, int *ret_fd,
                        struct keeper_error *ret_error) _must_check_;
 
-/** Read the counters. */
+/**
+ * Read the counters.
+ * @retval PR_ENOENT  Our table is gone: another program flushed all rules. keeper_state() is NONE
+ *                    then; set the state again (live flows pass, as from observe).
+ */
 int keeper_counters_read(keeper_t *keeper, struct keeper_counters *ret_counters,
                          struct keeper_error *ret_error) _must_check_;
 

@@ -21,7 +21,7 @@ void rule_match_family(struct rulebook *book, uint8_t family)
 }
 
 void rule_match_byte(struct rulebook *book, uint32_t base, uint32_t offset, uint8_t mask,
-		     uint32_t op, uint8_t value)
+                     uint32_t op, uint8_t value)
 {
 	static const uint8_t zero;
 
@@ -119,5 +119,5 @@ void rule_clear_mark(struct rulebook *book, uint32_t mask)
 void rule_match_syn(struct rulebook *book, uint32_t op)
 {
 	rule_match_byte(book, NFT_PAYLOAD_TRANSPORT_HEADER, TCP_FLAGS_OFFSET, TCP_SYN | TCP_ACK, op,
-			TCP_SYN);
+	                TCP_SYN);
 }

@@ -32,9 +32,9 @@ static int answer_take(const struct nlmsghdr *message, netlink_message_fn fn, vo
 	}
 	if (message->nlmsg_type == NLMSG_DONE) {
 		const int *status = mnl_nlmsg_get_payload(message);
-		return mnl_nlmsg_get_payload_len(message) >= sizeof(*status) && *status < 0 ?
-			       *status :
-			       0;
+		return mnl_nlmsg_get_payload_len(message) >= sizeof(*status) && *status < 0
+		               ? *status
+		               : 0;
 	}
 	if (message->nlmsg_type < NLMSG_MIN_TYPE) {
 		return 1;
@@ -54,8 +54,9 @@ static void drain(struct mnl_socket *socket, char *buffer, uint32_t sequence)
 		const struct nlmsghdr *message = (const struct nlmsghdr *)buffer;
 		for (int left = (int)got; mnl_nlmsg_ok(message, left);
 		     message = mnl_nlmsg_next(message, &left)) {
-			if (message->nlmsg_seq == sequence && (message->nlmsg_type == NLMSG_DONE ||
-							       message->nlmsg_type == NLMSG_ERROR)) {
+			if (message->nlmsg_seq == sequence &&
+			    (message->nlmsg_type == NLMSG_DONE ||
+			     message->nlmsg_type == NLMSG_ERROR)) {
 				return;
 			}
 		}
@@ -63,7 +64,7 @@ static void drain(struct mnl_socket *socket, char *buffer, uint32_t sequence)
 }
 
 int netlink_ask(struct mnl_socket *socket, const struct nlmsghdr *request, netlink_message_fn fn,
-		void *arg)
+                void *arg)
 {
 	char buffer[RECEIVE_BYTES] __attribute__((aligned(8)));
 	bool interrupted = false;
@@ -83,7 +84,7 @@ int netlink_ask(struct mnl_socket *socket, const struct nlmsghdr *request, netli
 				continue;
 			}
 			bool last = message->nlmsg_type == NLMSG_DONE ||
-				    message->nlmsg_type == NLMSG_ERROR;
+			            message->nlmsg_type == NLMSG_ERROR;
 			interrupted |= (message->nlmsg_flags & NLM_F_DUMP_INTR) != 0;
 			int result = answer_take(message, fn, arg);
 			if (result <= 0) {
@@ -131,7 +132,7 @@ static int acks_take(const char *buffer, ssize_t got, struct netlink_batch *batc
 }
 
 int netlink_transact(struct mnl_socket *socket, const void *data, size_t size_bytes,
-		     struct netlink_batch *batch)
+                     struct netlink_batch *batch)
 {
 	char buffer[RECEIVE_BYTES] __attribute__((aligned(8)));
 
@@ -152,7 +153,7 @@ int netlink_transact(struct mnl_socket *socket, const void *data, size_t size_by
 }
 
 struct nlmsghdr *netlink_header(void *buffer, uint8_t subsystem, uint8_t type, uint16_t flags,
-				uint8_t family, uint16_t resource, uint32_t sequence)
+                                uint8_t family, uint16_t resource, uint32_t sequence)
 {
 	struct nlmsghdr *message = mnl_nlmsg_put_header(buffer);
 	message->nlmsg_type = (uint16_t)((subsystem << 8) | type);

@@ -62,7 +62,7 @@ static const struct key_layout layouts[2] = {
 static const uint8_t icmp_class_mask[2] = { 0xf4, 0xfe };
 
 static void key_load(struct rulebook *book, const struct key_layout *key, enum kind kind,
-		     bool local_is_source, uint8_t icmp_mask, bool malformed)
+                     bool local_is_source, uint8_t icmp_mask, bool malformed)
 {
 	static const uint32_t zero;
 	uint32_t local = local_is_source ? key->source_offset : key->destination_offset;
@@ -72,9 +72,9 @@ static void key_load(struct rulebook *book, const struct key_layout *key, enum k
 	rule_payload(book, NFT_PAYLOAD_NETWORK_HEADER, remote, key->address_bytes, key->remote);
 	if (kind == KIND_PORTS) {
 		rule_payload(book, NFT_PAYLOAD_TRANSPORT_HEADER, local_is_source ? 0 : 2, 2,
-			     key->port_local);
+		             key->port_local);
 		rule_payload(book, NFT_PAYLOAD_TRANSPORT_HEADER, local_is_source ? 2 : 0, 2,
-			     key->port_remote);
+		             key->port_remote);
 	} else if (kind == KIND_ICMP) {
 		rule_payload(book, NFT_PAYLOAD_TRANSPORT_HEADER, 4, 2, key->port_local);
 		rule_payload(book, NFT_PAYLOAD_TRANSPORT_HEADER, 0, 1, key->port_remote);
@@ -91,7 +91,7 @@ static void key_load(struct rulebook *book, const struct key_layout *key, enum k
 }
 
 static void copy(struct rulebook *book, const struct rules_input *input,
-		 const struct direction *direction)
+                 const struct direction *direction)
 {
 	rule_counter(book, direction->copied);
 	rule_log(book, input->config->log_group, direction->prefix, input->config->copy_bytes);
@@ -101,7 +101,7 @@ static void copy(struct rulebook *book, const struct rules_input *input,
 
 /* Known: refresh. New: remember and copy. No room: count. */
 static void seen_build(struct rulebook *book, const struct rules_input *input,
-		       const struct direction *direction, bool v6, enum kind kind, bool malformed)
+                       const struct direction *direction, bool v6, enum kind kind, bool malformed)
 {
 	const struct key_layout *key = &layouts[v6];
 	const char *chain = direction->chains[v6][kind];
@@ -164,10 +164,10 @@ static void icmp_errors_build(struct rulebook *book, const char *chain, bool v6)
 }
 
 static void family_build(struct rulebook *book, const struct rules_input *input,
-			 const struct direction *direction, bool v6)
+                         const struct direction *direction, bool v6)
 {
 	static const uint8_t with_ports[] = { IPPROTO_UDP, IPPROTO_UDPLITE, IPPROTO_SCTP,
-					      IPPROTO_DCCP };
+		                              IPPROTO_DCCP };
 	const char *const *chains = direction->chains[v6];
 	uint8_t family = v6 ? NFPROTO_IPV6 : NFPROTO_IPV4;
 
@@ -224,7 +224,7 @@ static void fragments_build(struct rulebook *book, const char *chain)
 }
 
 static void direction_build(struct rulebook *book, const struct rules_input *input,
-			    const struct direction *direction)
+                            const struct direction *direction)
 {
 	if (!direction->output) {
 		/* Loopback once: seen at OUTPUT. */

@@ -35,10 +35,9 @@ void rule_comment(struct rulebook *book, const char *text)
 		return;
 	}
 	struct nftnl_udata_buf *data = nftnl_udata_buf_alloc(NFTNL_UDATA_COMMENT_MAXLEN * 2);
-	if (data == NULL ||
-	    !nftnl_udata_put_strz(data, NFTNL_UDATA_RULE_COMMENT, text) ||
+	if (data == NULL || !nftnl_udata_put_strz(data, NFTNL_UDATA_RULE_COMMENT, text) ||
 	    nftnl_rule_set_data(book->rule, NFTNL_RULE_USERDATA, nftnl_udata_buf_data(data),
-				nftnl_udata_buf_len(data)) != 0) {
+	                        nftnl_udata_buf_len(data)) != 0) {
 		book->error = PR_ENOMEM;
 	}
 	nftnl_udata_buf_free(data);
@@ -60,7 +59,7 @@ void rule_begin(struct rulebook *book, const char *chain, enum counter_id counte
 	}
 	if (counter != COUNTER_NONE) {
 		(void)snprintf(text, sizeof(text), "%s: %s", counter_names[counter],
-			       counter_docs[counter]);
+		               counter_docs[counter]);
 		rule_comment(book, text);
 	}
 }
@@ -108,7 +107,7 @@ void rule_meta(struct rulebook *book, uint32_t key, uint32_t reg)
 }
 
 void rule_payload(struct rulebook *book, uint32_t base, uint32_t offset, uint32_t size_bytes,
-		  uint32_t reg)
+                  uint32_t reg)
 {
 	struct nftnl_expr *expr = expr_new(book, "payload");
 	if (expr != NULL) {
@@ -120,7 +119,7 @@ void rule_payload(struct rulebook *book, uint32_t base, uint32_t offset, uint32_
 }
 
 void rule_exthdr(struct rulebook *book, uint8_t type, uint32_t offset, uint32_t size_bytes,
-		 uint32_t reg)
+                 uint32_t reg)
 {
 	struct nftnl_expr *expr = expr_new(book, "exthdr");
 	if (expr != NULL) {
@@ -132,7 +131,7 @@ void rule_exthdr(struct rulebook *book, uint8_t type, uint32_t offset, uint32_t 
 }
 
 void rule_mask(struct rulebook *book, uint32_t reg, const void *mask, const void *xor_with,
-	       uint32_t size_bytes)
+               uint32_t size_bytes)
 {
 	struct nftnl_expr *expr = expr_new(book, "bitwise");
 	if (expr != NULL) {
@@ -145,7 +144,7 @@ void rule_mask(struct rulebook *book, uint32_t reg, const void *mask, const void
 }
 
 void rule_compare(struct rulebook *book, uint32_t reg, uint32_t op, const void *data,
-		  uint32_t size_bytes)
+                  uint32_t size_bytes)
 {
 	struct nftnl_expr *expr = expr_new(book, "cmp");
 	if (expr != NULL) {
@@ -156,7 +155,7 @@ void rule_compare(struct rulebook *book, uint32_t reg, uint32_t op, const void *
 }
 
 void rule_range(struct rulebook *book, uint32_t reg, const void *from, const void *to,
-		uint32_t size_bytes)
+                uint32_t size_bytes)
 {
 	rule_compare(book, reg, NFT_CMP_GTE, from, size_bytes);
 	rule_compare(book, reg, NFT_CMP_LTE, to, size_bytes);
@@ -246,7 +245,7 @@ void rule_queue(struct rulebook *book, enum keeper_backend backend, uint16_t fir
 			nftnl_expr_set_u16(expr, NFTNL_EXPR_QUEUE_NUM, first);
 			nftnl_expr_set_u16(expr, NFTNL_EXPR_QUEUE_TOTAL, count);
 			nftnl_expr_set_u16(expr, NFTNL_EXPR_QUEUE_FLAGS,
-					   count > 1 ? NFT_QUEUE_FLAG_CPU_FANOUT : 0);
+			                   count > 1 ? NFT_QUEUE_FLAG_CPU_FANOUT : 0);
 		}
 		return;
 	}
@@ -281,7 +280,7 @@ void rule_lookup(struct rulebook *book, const char *set, uint32_t reg)
 }
 
 void rule_set_change(struct rulebook *book, const char *set, uint32_t reg, uint32_t op,
-		     uint64_t timeout_ms)
+                     uint64_t timeout_ms)
 {
 	struct nftnl_expr *expr = expr_new(book, "dynset");
 	if (expr == NULL) {

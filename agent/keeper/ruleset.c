@@ -51,8 +51,8 @@ static int transaction_begin(struct keeper *keeper, struct transaction *t)
 
 static struct nlmsghdr *transaction_put(struct transaction *t, uint16_t type, uint16_t flags)
 {
-	t->last = nftnl_nlmsg_build_hdr(t->data + t->used, type, NFPROTO_INET, flags,
-					t->sequence++);
+	t->last =
+		nftnl_nlmsg_build_hdr(t->data + t->used, type, NFPROTO_INET, flags, t->sequence++);
 	return t->last;
 }
 
@@ -66,10 +66,10 @@ static void transaction_close(struct transaction *t)
 }
 
 static int transaction_commit(struct keeper *keeper, struct transaction *t,
-			      uint32_t *ret_failed_index)
+                              uint32_t *ret_failed_index)
 {
 	struct netlink_batch batch = { .sequence_first = t->sequence_first,
-				       .count = t->sequence - t->sequence_first };
+		                       .count = t->sequence - t->sequence_first };
 	int error = t->error;
 
 	if (error == PR_OK) {
@@ -78,8 +78,8 @@ static int transaction_commit(struct keeper *keeper, struct transaction *t,
 		error = netlink_transact(keeper->rules, t->data, t->used, &batch);
 	}
 	if (ret_failed_index != NULL) {
-		*ret_failed_index = batch.first_error == PR_OK ? UINT32_MAX :
-								 batch.first_error_index;
+		*ret_failed_index =
+			batch.first_error == PR_OK ? UINT32_MAX : batch.first_error_index;
 	}
 	free(t->data);
 	t->data = NULL;
@@ -109,7 +109,7 @@ static const struct hook hooks[] = {
 };
 
 static void put_chain(struct transaction *t, const char *name, const struct hook *hook,
-		      const struct about *about)
+                      const struct about *about)
 {
 	struct nftnl_chain *chain = nftnl_chain_alloc();
 	if (chain == NULL) {
@@ -122,7 +122,7 @@ static void put_chain(struct transaction *t, const char *name, const struct hook
 		(void)nftnl_chain_set_str(chain, NFTNL_CHAIN_TYPE, "filter");
 		nftnl_chain_set_u32(chain, NFTNL_CHAIN_HOOKNUM, hook->number);
 		nftnl_chain_set_s32(chain, NFTNL_CHAIN_PRIO,
-				    hook->save ? about->priority_save : about->priority);
+		                    hook->save ? about->priority_save : about->priority);
 		nftnl_chain_set_u32(chain, NFTNL_CHAIN_POLICY, NF_ACCEPT);
 	}
 	struct nlmsghdr *message = transaction_put(t, NFT_MSG_NEWCHAIN, NLM_F_CREATE);
@@ -132,7 +132,7 @@ static void put_chain(struct transaction *t, const char *name, const struct hook
 }
 
 static void put_set(struct transaction *t, const char *name, uint32_t id, uint32_t type,
-		    uint32_t key_bytes, uint32_t max)
+                    uint32_t key_bytes, uint32_t max)
 {
 	struct nftnl_set *set = nftnl_set_alloc();
 	if (set == NULL) {
@@ -198,14 +198,14 @@ static int rule_walk_message(const struct nlmsghdr *message, void *arg)
 }
 
 int ruleset_walk(struct keeper *keeper, const char *table,
-		 int (*fn)(struct nftnl_rule *rule, void *arg), void *arg)
+                 int (*fn)(struct nftnl_rule *rule, void *arg), void *arg)
 {
 	char buffer[512] __attribute__((aligned(8)));
 	struct rule_walk walk = { .fn = fn, .arg = arg };
 	uint8_t family = table == NULL ? NFPROTO_UNSPEC : NFPROTO_INET;
 
 	struct nlmsghdr *message = nftnl_nlmsg_build_hdr(buffer, NFT_MSG_GETRULE, family,
-							 NLM_F_DUMP, ++keeper->sequence);
+	                                                 NLM_F_DUMP, ++keeper->sequence);
 	if (table != NULL) {
 		mnl_attr_put_strz(message, NFTA_RULE_TABLE, table);
 	}
@@ -236,11 +236,18 @@ const char *ruleset_comment(struct nftnl_rule *rule)
 	return text;
 }
 
+struct counter_walk {
+	uint64_t *values;
+	bool ours; /* at least one rule is there */
+};
+
 static int counter_take(struct nftnl_rule *rule, void *arg)
 {
-	uint64_t *values = arg;
+	struct counter_walk *walk = arg;
+	uint64_t *values = walk->values;
 	const char *comment = ruleset_comment(rule);
 	const char *colon = comment == NULL ? NULL : strchr(comment, ':');
+	walk->ours = true;
 	if (colon == NULL) {
 		return PR_OK;
 	}
@@ -266,10 +273,15 @@ static int counter_take(struct nftnl_rule *rule, void *arg)
 
 int ruleset_counters_read(struct keeper *keeper, uint64_t values[_COUNTER_MAX])
 {
+	struct counter_walk walk = { .values = values };
 	int error = PR_EINTR;
+
 	for (int i = 0; i < DUMP_TRIES && error == PR_EINTR; i++) {
 		memset(values, 0, sizeof(*values) * _COUNTER_MAX);
-		error = ruleset_walk(keeper, KEEPER_TABLE, counter_take, values);
+		error = ruleset_walk(keeper, KEEPER_TABLE, counter_take, &walk);
+	}
+	if (error == PR_OK && !walk.ours) {
+		return PR_ENOENT;
 	}
 	return error == PR_EINTR ? PR_EAGAIN : error;
 }
@@ -298,27 +310,27 @@ int ruleset_find(struct keeper *keeper, struct about *ret_about, struct keeper_e
 	int error = PR_EINTR;
 
 	struct nlmsghdr *message = nftnl_nlmsg_build_hdr(buffer, NFT_MSG_GETTABLE, NFPROTO_INET,
-							 NLM_F_ACK, ++keeper->sequence);
+	                                                 NLM_F_ACK, ++keeper->sequence);
 	mnl_attr_put_strz(message, NFTA_TABLE_NAME, KEEPER_TABLE);
 	int found = netlink_ask(keeper->rules, message, NULL, NULL);
 	if (found != PR_OK) {
-		return found == PR_ENOENT ? PR_ENOENT :
-					    keeper_fail(ret_error, found,
-							"nf_tables cannot be asked: %s",
-							pr_strerror(found));
+		return found == PR_ENOENT
+		               ? PR_ENOENT
+		               : keeper_fail(ret_error, found, "nf_tables cannot be asked: %s",
+		                             pr_strerror(found));
 	}
 	for (int i = 0; i < DUMP_TRIES && error == PR_EINTR; i++) {
 		error = ruleset_walk(keeper, KEEPER_TABLE, about_take, &search);
 	}
 	if (error != PR_OK) {
 		return keeper_fail(ret_error, error, "rules cannot be listed: %s",
-				   pr_strerror(error));
+		                   pr_strerror(error));
 	}
 	if (!search.found) {
 		return keeper_fail(ret_error, PR_EBUSY,
-				   "a table 'inet " KEEPER_TABLE
-				   "' is there that no agent of this version made: look with 'nft "
-				   "list table inet " KEEPER_TABLE "' and remove it");
+		                   "a table 'inet " KEEPER_TABLE
+		                   "' is there that no agent of this version made: look with 'nft "
+		                   "list table inet " KEEPER_TABLE "' and remove it");
 	}
 	*ret_about = search.about;
 	return PR_OK;
@@ -326,9 +338,8 @@ int ruleset_find(struct keeper *keeper, struct about *ret_about, struct keeper_e
 
 /* -------------------------------------------------------------------------------------- apply */
 
-static int transaction_fill(struct keeper *keeper, struct transaction *t,
-			    const struct about *about, const struct rulebook *book, bool new_sets,
-			    uint32_t *ret_rules_first)
+static int transaction_fill(struct keeper *keeper, struct transaction *t, const struct about *about,
+                            const struct rulebook *book, bool new_sets, uint32_t *ret_rules_first)
 {
 	int error = transaction_begin(keeper, t);
 	if (error != PR_OK) {
@@ -356,7 +367,7 @@ static int transaction_fill(struct keeper *keeper, struct transaction *t,
 }
 
 static int apply_fail(struct keeper_error *ret_error, int error, uint32_t failed,
-		      uint32_t rules_first, const struct rulebook *book)
+                      uint32_t rules_first, const struct rulebook *book)
 {
 	if (failed != UINT32_MAX && failed >= rules_first && failed - rules_first < book->count) {
 		char text[160];
@@ -366,22 +377,23 @@ static int apply_fail(struct keeper_error *ret_error, int error, uint32_t failed
 			*end = *end == '\n' ? ' ' : *end;
 		}
 		return keeper_fail(ret_error, error == PR_ENOENT ? PR_ENOTSUP : error,
-				   "the kernel refused a rule (%s): %s", pr_strerror(error), text);
+		                   "the kernel refused a rule (%s): %s", pr_strerror(error), text);
 	}
 	if (error == PR_EEXIST) {
-		return keeper_fail(ret_error, PR_EBUSY,
-				   "table 'inet " KEEPER_TABLE
-				   "' exists with other hooks: use the priorities it was made with");
+		return keeper_fail(
+			ret_error, PR_EBUSY,
+			"table 'inet " KEEPER_TABLE
+			"' exists with other hooks: use the priorities it was made with");
 	}
 	return keeper_fail(ret_error, error, "rules were not changed (transaction step %d): %s",
-			   failed == UINT32_MAX ? -1 : (int)failed, pr_strerror(error));
+	                   failed == UINT32_MAX ? -1 : (int)failed, pr_strerror(error));
 }
 
 int ruleset_apply(struct keeper *keeper, const struct about *about, struct keeper_error *ret_error)
 {
 	struct rules_input input = { .config = &keeper->config,
-				     .about = *about,
-				     .backend = keeper->backend };
+		                     .about = *about,
+		                     .backend = keeper->backend };
 	uint32_t failed = UINT32_MAX;
 	uint32_t rules_first = 0;
 	int error = PR_OK;
@@ -392,6 +404,7 @@ int ruleset_apply(struct keeper *keeper, const struct about *about, struct keepe
 	}
 	if (keeper->about.state != KEEPER_NONE) {
 		error = ruleset_counters_read(keeper, book->seed);
+		error = error == PR_ENOENT ? PR_OK : error;
 	}
 	if (error == PR_OK) {
 		error = rulebook_build(book, &input);
@@ -426,9 +439,9 @@ int ruleset_delete(struct keeper *keeper, struct keeper_error *ret_error)
 		error = transaction_commit(keeper, &t, NULL);
 	}
 	if (error != PR_OK && error != PR_ENOENT) {
-		return keeper_fail(ret_error, error, "table 'inet " KEEPER_TABLE
-						     "' was not deleted: %s",
-				   pr_strerror(error));
+		return keeper_fail(ret_error, error,
+		                   "table 'inet " KEEPER_TABLE "' was not deleted: %s",
+		                   pr_strerror(error));
 	}
 	return PR_OK;
 }
@@ -465,7 +478,7 @@ static int backend_try(struct keeper *keeper, enum keeper_backend backend, bool 
 int ruleset_backend_probe(struct keeper *keeper, enum keeper_backend *ret_backend)
 {
 	static const enum keeper_backend candidates[] = { KEEPER_BACKEND_NATIVE,
-							  KEEPER_BACKEND_COMPAT };
+		                                          KEEPER_BACKEND_COMPAT };
 
 	*ret_backend = KEEPER_BACKEND_NONE;
 	for (size_t i = 0; i < PR_ARRAY_LEN(candidates); i++) {

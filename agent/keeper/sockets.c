@@ -9,8 +9,8 @@
 #include "agent/keeper/internal.h"
 #include "base/err.h"
 
-#define LOG_FLUSH_CS    1 /* hundredths of a second: the bound when the threshold does not act */
-#define LOG_THRESHOLD   1
+#define LOG_FLUSH_CS     1 /* hundredths of a second: the bound when the threshold does not act */
+#define LOG_THRESHOLD    1
 #define LOG_BUFFER_BYTES 65536
 
 struct setting {
@@ -21,7 +21,7 @@ struct setting {
 
 /* One request for each setting, each with its own ack: an unknown flag refuses a whole message. */
 static int configure(struct mnl_socket *socket, uint8_t subsystem, uint8_t type, uint16_t resource,
-		     const struct setting *settings, size_t count)
+                     const struct setting *settings, size_t count)
 {
 	char buffer[256] __attribute__((aligned(8)));
 	struct nlmsghdr *message =
@@ -51,15 +51,15 @@ static int queue_flag_set(struct mnl_socket *socket, uint16_t queue, uint32_t fl
 		{ NFQA_CFG_MASK, &wire, sizeof(wire) },
 	};
 	return configure(socket, NFNL_SUBSYS_QUEUE, NFQNL_MSG_CONFIG, queue, settings,
-			 PR_ARRAY_LEN(settings));
+	                 PR_ARRAY_LEN(settings));
 }
 
 int sockets_queue_configure(struct mnl_socket *socket, const struct keeper_config *config,
-			    uint16_t queue, struct keeper_error *ret_error)
+                            uint16_t queue, struct keeper_error *ret_error)
 {
 	struct nfqnl_msg_config_cmd bind = { .command = NFQNL_CFG_CMD_BIND };
 	struct nfqnl_msg_config_params copy = { .copy_range = htonl(config->copy_bytes),
-						.copy_mode = NFQNL_COPY_PACKET };
+		                                .copy_mode = NFQNL_COPY_PACKET };
 	uint32_t length = htonl(config->queue_length_packets);
 	const struct setting settings[] = {
 		{ NFQA_CFG_CMD, &bind, sizeof(bind) },
@@ -70,16 +70,16 @@ int sockets_queue_configure(struct mnl_socket *socket, const struct keeper_confi
 	receive_buffer_set(socket, config->receive_buffer_bytes);
 	for (size_t i = 0; i < PR_ARRAY_LEN(settings); i++) {
 		int error = configure(socket, NFNL_SUBSYS_QUEUE, NFQNL_MSG_CONFIG, queue,
-				      &settings[i], 1);
+		                      &settings[i], 1);
 		if (i == 0 && (error == PR_EPERM || error == PR_EBUSY)) {
 			return keeper_fail(ret_error, PR_EBUSY,
-					   "queue number %u is bound by another program (see "
-					   "/proc/net/netfilter/nfnetlink_queue): set another one",
-					   queue);
+			                   "queue number %u is bound by another program (see "
+			                   "/proc/net/netfilter/nfnetlink_queue): set another one",
+			                   queue);
 		}
 		if (error != PR_OK) {
 			return keeper_fail(ret_error, error, "queue %u, setting %zu: %s", queue, i,
-					   pr_strerror(error));
+			                   pr_strerror(error));
 		}
 	}
 	/* Wanted, not needed: a kernel without them still decides. Fail-open is never asked for. */
@@ -89,11 +89,11 @@ int sockets_queue_configure(struct mnl_socket *socket, const struct keeper_confi
 }
 
 int sockets_log_configure(struct mnl_socket *socket, const struct keeper_config *config,
-			  struct keeper_error *ret_error)
+                          struct keeper_error *ret_error)
 {
 	struct nfulnl_msg_config_cmd bind = { .command = NFULNL_CFG_CMD_BIND };
 	struct nfulnl_msg_config_mode copy = { .copy_range = htonl(config->copy_bytes),
-					       .copy_mode = NFULNL_COPY_PACKET };
+		                               .copy_mode = NFULNL_COPY_PACKET };
 	uint32_t flush = htonl(LOG_FLUSH_CS);
 	uint32_t threshold = htonl(LOG_THRESHOLD);
 	uint32_t room = htonl(LOG_BUFFER_BYTES);
@@ -110,16 +110,16 @@ int sockets_log_configure(struct mnl_socket *socket, const struct keeper_config 
 	receive_buffer_set(socket, config->receive_buffer_bytes);
 	for (size_t i = 0; i < PR_ARRAY_LEN(settings); i++) {
 		int error = configure(socket, NFNL_SUBSYS_ULOG, NFULNL_MSG_CONFIG,
-				      config->log_group, &settings[i], 1);
+		                      config->log_group, &settings[i], 1);
 		if (i == 0 && (error == PR_EPERM || error == PR_EBUSY)) {
 			return keeper_fail(ret_error, PR_EBUSY,
-					   "log group %u is bound by another program (see "
-					   "/proc/net/netfilter/nfnetlink_log): set another one",
-					   config->log_group);
+			                   "log group %u is bound by another program (see "
+			                   "/proc/net/netfilter/nfnetlink_log): set another one",
+			                   config->log_group);
 		}
 		if (error != PR_OK) {
 			return keeper_fail(ret_error, error, "log group %u, setting %zu: %s",
-					   config->log_group, i, pr_strerror(error));
+			                   config->log_group, i, pr_strerror(error));
 		}
 	}
 	return PR_OK;

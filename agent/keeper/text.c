@@ -37,15 +37,22 @@ int keeper_fail(struct keeper_error *ret_error, int code, const char *format, ..
 	return code;
 }
 
+void keeper_error_clear(struct keeper_error *error)
+{
+	if (error != NULL) {
+		error->text[0] = '\0';
+	}
+}
+
 int about_format(const struct about *about, char *text, size_t size_bytes)
 {
-	int length = snprintf(
-		text, size_bytes,
-		"v1 state=%s priority=%" PRId32 ",%" PRId32 " mark=%" PRIx32 ",%" PRIx32 ",%" PRIx32
-		" queue=%u conntrack=%d loose=%d",
-		state_names[about->state], about->priority, about->priority_save, about->mark_mask,
-		about->mark_allow, about->mark_reject, about->queue_first,
-		about->conntrack_before ? 1 : 0, about->loose_before);
+	int length =
+		snprintf(text, size_bytes,
+	                 "v1 state=%s priority=%" PRId32 ",%" PRId32 " mark=%" PRIx32 ",%" PRIx32
+	                 ",%" PRIx32 " queue=%u conntrack=%d loose=%d",
+	                 state_names[about->state], about->priority, about->priority_save,
+	                 about->mark_mask, about->mark_allow, about->mark_reject,
+	                 about->queue_first, about->conntrack_before ? 1 : 0, about->loose_before);
 	return length > 0 && (size_t)length < size_bytes ? PR_OK : PR_ETOOBIG;
 }
 
@@ -58,11 +65,11 @@ int about_parse(const char *text, struct about *ret_about)
 	int end = 0;
 
 	int fields = sscanf(text,
-			    "v1 state=%15[a-z] priority=%" SCNd32 ",%" SCNd32 " mark=%" SCNx32
-			    ",%" SCNx32 ",%" SCNx32 " queue=%5u conntrack=%1d loose=%2d%n",
-			    state, &about.priority, &about.priority_save, &about.mark_mask,
-			    &about.mark_allow, &about.mark_reject, &queue, &conntrack,
-			    &about.loose_before, &end);
+	                    "v1 state=%15[a-z] priority=%" SCNd32 ",%" SCNd32 " mark=%" SCNx32
+	                    ",%" SCNx32 ",%" SCNx32 " queue=%5u conntrack=%1d loose=%2d%n",
+	                    state, &about.priority, &about.priority_save, &about.mark_mask,
+	                    &about.mark_allow, &about.mark_reject, &queue, &conntrack,
+	                    &about.loose_before, &end);
 	if (fields != 9 || text[end] != '\0' || queue > UINT16_MAX || conntrack < 0) {
 		return PR_EMALF;
 	}
