@@ -86,6 +86,7 @@ struct gate_outlet {
 	X(midstream,           "packets", "TCP packets that begin no connection: denied")          \
 	X(messages_malformed,  "messages", "kernel messages we could not read")                    \
 	X(messages_cut,        "messages", "kernel messages longer than our buffer")               \
+	X(messages_foreign,    "messages", "not from the kernel: a process tried to forge packets") \
 	X(overruns,            "times", "the kernel dropped messages: a socket buffer was full")   \
 	X(receive_errors,      "times", "reading a queue or log failed")                           \
 	X(translations_asked,  "flows", "look-ups in the host's connection table")                 \

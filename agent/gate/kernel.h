@@ -28,6 +28,7 @@ enum gate_datagram_state {
 	GATE_DATAGRAM_CUT,     /* longer than GATE_DATAGRAM_MAX_BYTES; the first part is there */
 	GATE_DATAGRAM_OVERRUN, /* no bytes: the kernel dropped messages here (ENOBUFS) */
 	GATE_DATAGRAM_FAILED,  /* no bytes: reading failed */
+	GATE_DATAGRAM_FOREIGN, /* not from the kernel: a process forged it */
 };
 
 /** One datagram of a queue or log socket; bytes valid until the next receive(). */

@@ -1,0 +1,170 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* What is asked: the request of a new question. */
+#include <netinet/in.h>
+#include <string.h>
+
+#include "agent/gate/internal.h"
+#include "base/err.h"
+
+struct part_flow gate_flow_of(const struct gate_arrival *arrival)
+{
+	const struct gate_key *key = &arrival->key;
+	const struct gate_message *message = arrival->message;
+
+	return (struct part_flow){
+		.proto = key->proto,
+		.outbound = arrival->output,
+		.src = key->src,
+		.dst = key->dst,
+		.src_port = key->icmp_id != 0 ? key->icmp_id : key->src_port,
+		.dst_port = key->dst_port,
+		.interface = arrival->output ? message->out_device : message->in_device,
+	};
+}
+
+void gate_question_seen(gate_t *gate, struct pending_question *question,
+                        const struct gate_arrival *arrival)
+{
+	const struct gate_space *space = gate->spaces[arrival->slot];
+	const struct gate_key *key = &arrival->key;
+	struct codec_request *request = &question->request;
+
+	question->key = *key;
+	question->seen_wall_ns = gate->wall_ns;
+	question->endpoint = space->primary;
+	request->end = arrival->loopback ? CODEC_END_BOTH
+	               : arrival->output ? CODEC_END_NEAR
+	                                 : CODEC_END_FAR;
+	request->held = arrival->held;
+	request->proto = key->proto;
+	request->reporter = gate->endpoints[space->primary].id;
+	request->src = key->src;
+	request->src_port = key->src_port;
+	request->dst = key->dst;
+	request->dst_port = key->dst_port;
+	request->wire_src = key->src;
+	request->wire_dst = key->dst;
+	request->wire_dst_port = key->dst_port;
+	request->from_uid = CODEC_NO_UID;
+	request->to_uid = CODEC_NO_UID;
+}
+
+/* Known: the process is. The kernel's own sockets count, under the name "kernel". */
+static uint8_t state_of(const struct part_owner *owner)
+{
+	return owner->unknown == CODEC_UNKNOWN_NONE || owner->unknown == CODEC_UNKNOWN_KERNEL
+	               ? CODEC_KNOWN_KNOWN
+	               : CODEC_KNOWN_UNKNOWN;
+}
+
+static void from_fill(struct codec_request *request, const struct part_owner *owner)
+{
+	request->from_state = state_of(owner);
+	request->from_uid = owner->uid;
+	memcpy(request->from_user, owner->user, sizeof(request->from_user));
+	memcpy(request->from_exe, owner->exe, sizeof(request->from_exe));
+}
+
+static void to_fill(struct codec_request *request, const struct part_owner *owner)
+{
+	request->to_state = state_of(owner);
+	request->to_uid = owner->uid;
+	memcpy(request->to_user, owner->user, sizeof(request->to_user));
+	memcpy(request->to_exe, owner->exe, sizeof(request->to_exe));
+}
+
+/* Several endpoints share a namespace: the process's control group tells whose packet it is. */
+static void reporter_refine(gate_t *gate, struct pending_question *question,
+                            const struct part_owner *owner)
+{
+	const struct gate_space *space = gate->spaces[question->key.slot];
+
+	if (space->endpoints < 2 || pr_uuid_is_null(&owner->container)) {
+		return;
+	}
+	for (uint32_t i = 0; i < PART_NAMESPACE_MAX; i++) {
+		const struct gate_endpoint *endpoint = &gate->endpoints[i];
+		if (endpoint->used && endpoint->slot == question->key.slot &&
+		    pr_uuid_equal(&endpoint->id, &owner->container)) {
+			question->endpoint = i;
+			question->request.reporter = endpoint->id;
+			return;
+		}
+	}
+}
+
+/* The flow's key on the wire: before the host translated the destination. */
+static void wire_fill(gate_t *gate, struct pending_question *question,
+                      const struct gate_arrival *arrival, const struct part_flow *flow)
+{
+	const struct gate_space *space = gate->spaces[arrival->slot];
+	struct codec_request *request = &question->request;
+	struct part_flow original;
+
+	if (arrival->output || arrival->loopback || space->is_host) {
+		return;
+	}
+	gate->counters.translations_asked++;
+	if (gate->kernel.original(gate->kernel.context, flow, &original) != PR_OK) {
+		return;
+	}
+	bool translated =
+		original.dst_port != flow->dst_port || !pr_addr_equal(&original.dst, &flow->dst);
+	request->wire_src = original.src;
+	if (translated) {
+		gate->counters.translations_found++;
+		question->translated = true;
+		request->wire_dst = original.dst;
+		request->wire_dst_port = original.dst_port;
+	}
+}
+
+/* The near end's socket still knows where it wanted to go. */
+static void peer_fill(struct pending_question *question, const struct part_owner *owner)
+{
+	if (owner->peer_port != 0) {
+		question->translated = true;
+		question->request.wire_dst = owner->peer;
+		question->request.wire_dst_port = owner->peer_port;
+	}
+}
+
+static void owner_keep(struct pending_question *question, const struct part_owner *owner)
+{
+	question->pid = owner->pid;
+	question->owner_unknown = owner->unknown;
+}
+
+void gate_question_fill(gate_t *gate, struct pending_question *question,
+                        const struct gate_arrival *arrival)
+{
+	struct codec_request *request = &question->request;
+	const struct gate_attribution *attribution = &gate->attribution;
+	struct part_flow flow = gate_flow_of(arrival);
+	struct part_owner owner;
+
+	gate_question_seen(gate, question, arrival);
+	if (request->end != CODEC_END_FAR) {
+		owner = (struct part_owner){ .uid = CODEC_NO_UID,
+			                     .unknown = CODEC_UNKNOWN_NOT_TRIED };
+		/* On loopback's way in the kernel has no word about the sender any more. */
+		attribution->initiator(attribution->context, arrival->slot, &flow,
+		                       arrival->output ? arrival->message->uid : CODEC_NO_UID,
+		                       &owner);
+		from_fill(request, &owner);
+		peer_fill(question, &owner);
+		owner_keep(question, &owner);
+		reporter_refine(gate, question, &owner);
+	}
+	if (request->end != CODEC_END_NEAR) {
+		owner = (struct part_owner){ .uid = CODEC_NO_UID,
+			                     .unknown = CODEC_UNKNOWN_NOT_TRIED };
+		attribution->listener(attribution->context, arrival->slot, &flow, &owner);
+		to_fill(request, &owner);
+		if (request->end == CODEC_END_FAR) {
+			owner_keep(question, &owner);
+			reporter_refine(gate, question, &owner);
+			wire_fill(gate, question, arrival, &flow);
+		}
+	}
+}

@@ -1,0 +1,239 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include <arpa/inet.h>
+#include <linux/netfilter/nfnetlink.h>
+#include <linux/netfilter/nfnetlink_conntrack.h>
+#include <linux/netlink.h>
+#include <stdbool.h>
+#include <string.h>
+
+#include "agent/gate/translation.h"
+#include "base/err.h"
+
+#define TYPE_GET ((NFNL_SUBSYS_CTNETLINK << 8) | IPCTNL_MSG_CT_GET)
+#define TYPE_NEW ((NFNL_SUBSYS_CTNETLINK << 8) | IPCTNL_MSG_CT_NEW)
+
+/* --------------------------------------------------------------------------------- writing */
+
+/* Room was reserved by TRANSLATION_REQUEST_MAX_BYTES for the largest request. */
+struct writer {
+	uint8_t *data;
+	size_t used;
+};
+
+static void put_attribute(struct writer *writer, uint16_t type, const void *value,
+                          size_t value_bytes)
+{
+	struct nlattr header = { .nla_len = (uint16_t)(NLA_HDRLEN + value_bytes),
+		                 .nla_type = type };
+	memcpy(writer->data + writer->used, &header, sizeof(header));
+	memcpy(writer->data + writer->used + NLA_HDRLEN, value, value_bytes);
+	writer->used += NLA_ALIGN(NLA_HDRLEN + value_bytes);
+}
+
+static size_t nest_begin(struct writer *writer, uint16_t type)
+{
+	size_t start = writer->used;
+	struct nlattr header = { .nla_type = type | NLA_F_NESTED };
+	memcpy(writer->data + start, &header, sizeof(header));
+	writer->used += NLA_HDRLEN;
+	return start;
+}
+
+static void nest_end(struct writer *writer, size_t start)
+{
+	uint16_t length = (uint16_t)(writer->used - start);
+	memcpy(writer->data + start, &length, sizeof(length));
+}
+
+static void put_addresses(struct writer *writer, const struct pr_addr *src,
+                          const struct pr_addr *dst)
+{
+	size_t nest = nest_begin(writer, CTA_TUPLE_IP);
+	if (pr_addr_is_v4(dst)) {
+		uint32_t addresses[] = { pr_addr_to_v4(src), pr_addr_to_v4(dst) };
+		put_attribute(writer, CTA_IP_V4_SRC, &addresses[0], sizeof(addresses[0]));
+		put_attribute(writer, CTA_IP_V4_DST, &addresses[1], sizeof(addresses[1]));
+	} else {
+		put_attribute(writer, CTA_IP_V6_SRC, src->bytes, sizeof(src->bytes));
+		put_attribute(writer, CTA_IP_V6_DST, dst->bytes, sizeof(dst->bytes));
+	}
+	nest_end(writer, nest);
+}
+
+static bool has_ports(uint8_t proto)
+{
+	return proto == IPPROTO_TCP || proto == IPPROTO_UDP || proto == IPPROTO_UDPLITE ||
+	       proto == IPPROTO_SCTP || proto == IPPROTO_DCCP;
+}
+
+size_t translation_request_write(const struct part_flow *seen, uint32_t sequence, uint8_t *data)
+{
+	struct writer writer = { .data = data,
+		                 .used = NLMSG_HDRLEN + NLMSG_ALIGN(sizeof(struct nfgenmsg)) };
+	bool v4 = pr_addr_is_v4(&seen->dst);
+
+	if (!has_ports(seen->proto) || v4 != pr_addr_is_v4(&seen->src)) {
+		return 0;
+	}
+	memset(data, 0, TRANSLATION_REQUEST_MAX_BYTES);
+	size_t tuple = nest_begin(&writer, CTA_TUPLE_REPLY);
+	put_addresses(&writer, &seen->dst, &seen->src);
+	size_t proto = nest_begin(&writer, CTA_TUPLE_PROTO);
+	uint16_t ports[] = { htons(seen->dst_port), htons(seen->src_port) };
+	put_attribute(&writer, CTA_PROTO_NUM, &seen->proto, sizeof(seen->proto));
+	put_attribute(&writer, CTA_PROTO_SRC_PORT, &ports[0], sizeof(ports[0]));
+	put_attribute(&writer, CTA_PROTO_DST_PORT, &ports[1], sizeof(ports[1]));
+	nest_end(&writer, proto);
+	nest_end(&writer, tuple);
+
+	struct nlmsghdr header = { .nlmsg_len = (uint32_t)writer.used,
+		                   .nlmsg_type = TYPE_GET,
+		                   .nlmsg_flags = NLM_F_REQUEST,
+		                   .nlmsg_seq = sequence };
+	struct nfgenmsg family = { .nfgen_family = v4 ? AF_INET : AF_INET6,
+		                   .version = NFNETLINK_V0 };
+	memcpy(data, &header, sizeof(header));
+	memcpy(data + NLMSG_HDRLEN, &family, sizeof(family));
+	return writer.used;
+}
+
+/* --------------------------------------------------------------------------------- reading */
+
+struct reader {
+	const uint8_t *data;
+	size_t left;
+};
+
+/* The next attribute's type, with its value in @p ret_value; -1 at the end or when it lies. */
+static int attribute_next(struct reader *reader, struct reader *ret_value)
+{
+	struct nlattr header;
+
+	if (reader->left < NLA_HDRLEN) {
+		return -1;
+	}
+	memcpy(&header, reader->data, sizeof(header));
+	if (header.nla_len < NLA_HDRLEN || header.nla_len > reader->left) {
+		return -1;
+	}
+	*ret_value = (struct reader){ .data = reader->data + NLA_HDRLEN,
+		                      .left = (size_t)header.nla_len - NLA_HDRLEN };
+	size_t step = NLA_ALIGN(header.nla_len);
+	step = step > reader->left ? reader->left : step;
+	reader->data += step;
+	reader->left -= step;
+	return header.nla_type & NLA_TYPE_MASK;
+}
+
+static bool address_take(const struct reader *value, struct pr_addr *ret_address)
+{
+	if (value->left == sizeof(uint32_t)) {
+		uint32_t address;
+		memcpy(&address, value->data, sizeof(address));
+		*ret_address = pr_addr_from_v4(address);
+		return true;
+	}
+	if (value->left == sizeof(ret_address->bytes)) {
+		memcpy(ret_address->bytes, value->data, sizeof(ret_address->bytes));
+		return true;
+	}
+	return false;
+}
+
+static int addresses_take(struct reader nest, struct part_flow *flow)
+{
+	struct reader value;
+	int found = 0;
+	int type;
+
+	while ((type = attribute_next(&nest, &value)) >= 0) {
+		if (type == CTA_IP_V4_SRC || type == CTA_IP_V6_SRC) {
+			found += address_take(&value, &flow->src);
+		} else if (type == CTA_IP_V4_DST || type == CTA_IP_V6_DST) {
+			found += address_take(&value, &flow->dst);
+		}
+	}
+	return found;
+}
+
+static int ports_take(struct reader nest, struct part_flow *flow)
+{
+	struct reader value;
+	int found = 0;
+	int type;
+
+	while ((type = attribute_next(&nest, &value)) >= 0) {
+		if (type == CTA_PROTO_NUM && value.left >= 1) {
+			flow->proto = value.data[0];
+			found++;
+		} else if (type == CTA_PROTO_SRC_PORT && value.left >= 2) {
+			flow->src_port = (uint16_t)(value.data[0] << 8 | value.data[1]);
+			found++;
+		} else if (type == CTA_PROTO_DST_PORT && value.left >= 2) {
+			flow->dst_port = (uint16_t)(value.data[0] << 8 | value.data[1]);
+			found++;
+		}
+	}
+	return found;
+}
+
+static int entry_read(struct reader body, struct part_flow *ret_original)
+{
+	struct part_flow flow = { 0 };
+	struct reader nest;
+	struct reader value;
+	int found = 0;
+	int type;
+
+	if (body.left < sizeof(struct nfgenmsg)) {
+		return PR_EMALF;
+	}
+	body.data += NLMSG_ALIGN(sizeof(struct nfgenmsg));
+	body.left -= NLMSG_ALIGN(sizeof(struct nfgenmsg));
+	while ((type = attribute_next(&body, &nest)) >= 0) {
+		if (type != CTA_TUPLE_ORIG) {
+			continue;
+		}
+		while ((type = attribute_next(&nest, &value)) >= 0) {
+			if (type == CTA_TUPLE_IP) {
+				found += addresses_take(value, &flow);
+			} else if (type == CTA_TUPLE_PROTO) {
+				found += ports_take(value, &flow);
+			}
+		}
+		break;
+	}
+	if (found != 5) {
+		return PR_EMALF;
+	}
+	*ret_original = flow;
+	return PR_OK;
+}
+
+int translation_answer_read(const uint8_t *data, size_t size_bytes, uint32_t sequence,
+                            struct part_flow *ret_original)
+{
+	size_t at = 0;
+
+	while (size_bytes - at >= NLMSG_HDRLEN) {
+		struct nlmsghdr header;
+		memcpy(&header, data + at, sizeof(header));
+		if (header.nlmsg_len < NLMSG_HDRLEN || header.nlmsg_len > size_bytes - at) {
+			return PR_EMALF;
+		}
+		if (header.nlmsg_seq == sequence && header.nlmsg_type == NLMSG_ERROR) {
+			return PR_ENOENT;
+		}
+		if (header.nlmsg_seq == sequence && header.nlmsg_type == TYPE_NEW) {
+			struct reader body = { .data = data + at + NLMSG_HDRLEN,
+				               .left = header.nlmsg_len - NLMSG_HDRLEN };
+			return entry_read(body, ret_original);
+		}
+		size_t step = NLMSG_ALIGN((size_t)header.nlmsg_len);
+		if (step >= size_bytes - at) {
+			break;
+		}
+		at += step;
+	}
+	return PR_EAGAIN;
+}
