@@ -162,8 +162,8 @@ uint32_t policy_builder_class_keep(struct policy_builder *builder)
 	if (words == 0 || !policy_builder_good(builder)) {
 		return 0;
 	}
-	bool full = builder->class_slots == NULL ||
-	            builder->class_count * 2 > builder->class_slot_mask;
+	bool full =
+		builder->class_slots == NULL || builder->class_count * 2 > builder->class_slot_mask;
 	if (full && !class_slots_grow(builder)) {
 		return 0;
 	}
