@@ -11,111 +11,8 @@
 #include <unistd.h>
 
 #include "base/err.h"
-#include "tests/agent/world.h"
+#include "tests/agent/bench.h"
 #include "tests/tap.h"
-
-#define LEFT4  "10.99.0.1"
-#define RIGHT4 "10.99.0.2"
-#define LEFT6  "fd99::1"
-#define RIGHT6 "fd99::2"
-#define WAIT   1000
-#define SHORT  250
-
-struct passed {
-	unsigned int all, sockets, tcp, udp, inbound;
-};
-
-struct bench {
-	struct world world;
-	struct keeper_config config;
-	keeper_t *keeper;
-	struct keeper_error error;
-	struct stand_in gate;
-	struct capture right, left;
-	struct stream out4, in6; /* living through everything */
-	struct passed passed;
-};
-
-static void on_flow(const struct keeper_flow *flow, void *arg)
-{
-	struct passed *passed = arg;
-	passed->all++;
-	passed->sockets += flow->from_socket;
-	passed->tcp += flow->protocol == IPPROTO_TCP;
-	passed->udp += flow->protocol == IPPROTO_UDP;
-	passed->inbound += !flow->outbound;
-	if (passed->all > 8) {
-		return;
-	}
-	char source[PR_ADDR_TEXT_BYTES];
-	char destination[PR_ADDR_TEXT_BYTES];
-	printf("# passed: %u %s:%u > %s:%u%s%s\n", flow->protocol,
-	       pr_addr_format(&flow->source, source), flow->source_port,
-	       pr_addr_format(&flow->destination, destination), flow->destination_port,
-	       flow->outbound ? " out" : " in", flow->from_socket ? " (socket)" : "");
-}
-
-static struct keeper_counters counters_now(struct bench *b)
-{
-	struct keeper_counters counters = { 0 };
-	if (keeper_counters_read(b->keeper, &counters, &b->error) != PR_OK) {
-		printf("# %s\n", b->error.text);
-	}
-	return counters;
-}
-
-static void gate_open(struct bench *b, enum stand_in_verdict verdict)
-{
-	int fd = -1;
-	int error = keeper_socket_open(b->keeper, KEEPER_SOCKET_QUEUE, 0, &fd, &b->error);
-	ok(error == PR_OK, "queue socket: %s", b->error.text);
-	stand_in_start(&b->gate, fd, &b->config, verdict);
-}
-
-static void set(struct bench *b, enum keeper_state state, const char *name)
-{
-	uint64_t start_ns = world_now_ns();
-	int error = keeper_state_set(b->keeper, state, on_flow, &b->passed, &b->error);
-	ok(error == PR_OK && keeper_state(b->keeper) == state, "%s: %s %s", name,
-	   pr_strerror(error), b->error.text);
-	printf("# took %.2f ms\n", (double)(world_now_ns() - start_ns) / 1e6);
-}
-
-static void stream_connect(struct stream *stream, int from, int to, const char *ip, uint16_t port)
-{
-	int listener = end_listen(to, SOCK_STREAM, ip, port);
-	int client = end_connect(from, SOCK_STREAM, ip, port, WAIT);
-	int server = end_accept(listener, WAIT);
-	ok(client >= 0 && server >= 0, "a stream to %s", ip);
-	if (ip[0] == LEFT6[0]) {
-		/* Towards the listener's side the stream of data runs the other way. */
-		stream_start(stream, server, client);
-	} else {
-		stream_start(stream, client, server);
-	}
-	/* The listener stays: it tells who began. */
-}
-
-static void bench_open(struct bench *b)
-{
-	static const struct keeper_lifeline lifelines[] = {
-		{ .port_first = 7400, .port_last = 7410, .protocol = IPPROTO_TCP },
-		{ .port_first = 22, .port_last = 22, .protocol = IPPROTO_TCP, .inbound = true },
-	};
-
-	memset(b, 0, sizeof(*b));
-	ok(world_open(&b->world) == 0, "two namespaces and a veth pair");
-	keeper_config_default(&b->config);
-	b->config.queue_length_packets = 64;
-	b->config.lifeline_count = PR_ARRAY_LEN(lifelines);
-	memcpy(b->config.lifeline, lifelines, sizeof(lifelines));
-	ok(pr_prefix_parse("10.99.0.0/24", &b->config.lifeline[0].peer) == PR_OK, "lifeline peer");
-	struct keeper_place place = { .path = b->world.left_path };
-	int error = keeper_open(&b->config, &place, &b->keeper, &b->error);
-	ok(error == PR_OK, "keeper_open: %s %s", pr_strerror(error), b->error.text);
-	capture_open(&b->right, b->world.right, "prt-r");
-	capture_open(&b->left, b->world.left, "prt-l");
-}
 
 /* From observe, tracking off, with live flows, into enforce. */
 static void test_transition(struct bench *b)
@@ -124,12 +21,12 @@ static void test_transition(struct bench *b)
 	int left = b->world.left;
 	int right = b->world.right;
 
-	set(b, KEEPER_OBSERVE, "observe");
-	stream_connect(&b->out4, left, right, RIGHT4, 9000);
+	bench_set(b, KEEPER_OBSERVE, "observe");
+	bench_stream_connect(&b->out4, left, right, RIGHT4, 9000);
 	int idle_listener = end_listen(left, SOCK_STREAM, LEFT6, 9001);
 	int idle_client = end_connect(right, SOCK_STREAM, LEFT6, 9001, WAIT);
 	int idle_server = end_accept(idle_listener, WAIT);
-	stream_connect(&b->in6, right, left, LEFT6, 9002);
+	bench_stream_connect(&b->in6, right, left, LEFT6, 9002);
 	int udp_server = end_listen(right, SOCK_DGRAM, RIGHT4, 9003);
 	int udp_client = end_connect(left, SOCK_DGRAM, RIGHT4, 9003, WAIT);
 	int lo_listener = end_listen(left, SOCK_STREAM, "127.0.0.1", 9004);
@@ -137,8 +34,8 @@ static void test_transition(struct bench *b)
 	int lo_server = end_accept(lo_listener, WAIT);
 	ok(stream_alive(&b->out4, WAIT) && stream_alive(&b->in6, WAIT), "both streams run");
 
-	gate_open(b, STAND_IN_DENY);
-	set(b, KEEPER_ENFORCE, "enforce");
+	bench_gate_open(b, STAND_IN_DENY);
+	bench_set(b, KEEPER_ENFORCE, "enforce");
 	ok(stream_alive(&b->out4, WAIT) && stream_alive(&b->in6, WAIT), "both streams go on");
 	ok(atomic_load(&b->out4.wrong) == 0 && atomic_load(&b->in6.wrong) == 0, "no word lost");
 	printf("# longest silence: %.1f ms, %.1f ms\n", (double)b->out4.gap_ns / 1e6,
@@ -174,12 +71,6 @@ static void test_transition(struct bench *b)
 	(void)close(lo_server);
 }
 
-static void verdict_set(struct bench *b, enum stand_in_verdict verdict)
-{
-	atomic_store(&b->gate.verdict, verdict);
-	atomic_store(&b->gate.packets, 0);
-}
-
 static void test_verdicts(struct bench *b)
 {
 	static const struct {
@@ -193,7 +84,7 @@ static void test_verdicts(struct bench *b)
 		const char *to_right = families[i].right;
 		const char *to_left = families[i].left;
 
-		verdict_set(b, STAND_IN_DENY);
+		bench_verdict_set(b, STAND_IN_DENY);
 		(void)capture_read(&b->right, -1, 0);
 		ok(end_talk(left, right, to_right, 8080, SHORT) == -ETIMEDOUT &&
 		           end_datagram(left, right, to_right, 8080, SHORT) == -ETIMEDOUT,
@@ -210,7 +101,7 @@ static void test_verdicts(struct bench *b)
 		ok(atomic_load(&b->gate.packets) >= 6, "each was asked: %u",
 		   atomic_load(&b->gate.packets));
 
-		verdict_set(b, STAND_IN_ALLOW);
+		bench_verdict_set(b, STAND_IN_ALLOW);
 		ok(end_talk(left, right, to_right, 8081, WAIT) == 0, "%s allowed: TCP out", name);
 		ok(end_talk(right, left, to_left, 8081, WAIT) == 0, "%s allowed: TCP in", name);
 		ok(atomic_load(&b->gate.packets) == 2, "one question a connection: %u",
@@ -242,7 +133,7 @@ static void test_reject(struct bench *b)
 	int left = b->world.left;
 	int right = b->world.right;
 
-	verdict_set(b, STAND_IN_REJECT);
+	bench_verdict_set(b, STAND_IN_REJECT);
 	for (int i = 0; i < 2; i++) {
 		struct {
 			const char *what;
@@ -264,7 +155,7 @@ static void test_reject(struct bench *b)
 			   strerror(-result));
 		}
 	}
-	struct keeper_counters counters = counters_now(b);
+	struct keeper_counters counters = bench_counters(b);
 	ok(counters.rejected >= 12 && counters.builtin_refusal > 0,
 	   "counted: %llu refused, %llu answers of ours", (unsigned long long)counters.rejected,
 	   (unsigned long long)counters.builtin_refusal);
@@ -272,10 +163,10 @@ static void test_reject(struct bench *b)
 
 static void test_loopback_once(struct bench *b)
 {
-	verdict_set(b, STAND_IN_ALLOW);
+	bench_verdict_set(b, STAND_IN_ALLOW);
 	ok(end_talk(b->world.left, b->world.left, "127.0.0.1", 8100, WAIT) == 0, "loopback TCP");
 	ok(atomic_load(&b->gate.packets) == 1, "asked once: %u", atomic_load(&b->gate.packets));
-	verdict_set(b, STAND_IN_DENY);
+	bench_verdict_set(b, STAND_IN_DENY);
 	ok(end_talk(b->world.left, b->world.left, "::1", 8101, SHORT) == -ETIMEDOUT,
 	   "loopback TCP denied");
 }
@@ -295,16 +186,16 @@ static void test_strays(struct bench *b)
 {
 	static const uint8_t ack[20] = { 3, 232, 3, 233, [12] = 0x50, [13] = 0x10 };
 	static const uint8_t answer[8] = { 0, 0, 0, 0, 1, 2, 0, 0 };
-	struct keeper_counters before = counters_now(b);
+	struct keeper_counters before = bench_counters(b);
 
-	verdict_set(b, STAND_IN_ALLOW);
+	bench_verdict_set(b, STAND_IN_ALLOW);
 	(void)capture_read(&b->right, -1, 0);
 	raw_send(b->world.left, RIGHT4, IPPROTO_TCP, ack, sizeof(ack), 0);
 	raw_send(b->world.left, RIGHT6, IPPROTO_TCP, ack, sizeof(ack), 0);
 	raw_send(b->world.right, LEFT4, IPPROTO_TCP, ack, sizeof(ack), 0);
 	raw_send(b->world.left, RIGHT4, IPPROTO_ICMP, answer, sizeof(answer), 0);
 	(void)poll(NULL, 0, 50);
-	struct keeper_counters after = counters_now(b);
+	struct keeper_counters after = bench_counters(b);
 	ok(capture_read(&b->right, IPPROTO_TCP, 1001).matched == 0,
 	   "TCP of no connection does not arrive, nor an answer to it");
 	ok(after.dropped_invalid + after.dropped_midstream >=
@@ -314,7 +205,7 @@ static void test_strays(struct bench *b)
 	   (unsigned long long)(after.dropped_midstream - before.dropped_midstream));
 	ok(atomic_load(&b->gate.packets) == 0, "and not asked");
 
-	verdict_set(b, STAND_IN_DENY);
+	bench_verdict_set(b, STAND_IN_DENY);
 	static const uint8_t data[16];
 	raw_send(b->world.left, RIGHT4, 253, data, sizeof(data), b->config.mark_allow);
 	raw_send(b->world.left, RIGHT4, 253, data, sizeof(data), b->config.mark_reject);
@@ -332,8 +223,8 @@ static void test_protocols(struct bench *b)
 	for (int v6 = 0; v6 < 2; v6++) {
 		for (size_t j = 0; j < PR_ARRAY_LEN(verdicts); j++) {
 			unsigned int sent = 0;
-			verdict_set(b, verdicts[j]);
-			struct keeper_counters before = counters_now(b);
+			bench_verdict_set(b, verdicts[j]);
+			struct keeper_counters before = bench_counters(b);
 			(void)capture_read(&b->right, -1, 0);
 			for (int protocol = 1; protocol < 255; protocol += step) {
 				raw_send(b->world.left, v6 ? RIGHT6 : RIGHT4, protocol, data,
@@ -347,7 +238,7 @@ static void test_protocols(struct bench *b)
 			/* Live streams and neighbour discovery arrive all the time. */
 			unsigned int arrived = here.all - here.by_protocol[IPPROTO_TCP] -
 			                       here.by_protocol[IPPROTO_ICMPV6];
-			struct keeper_counters after = counters_now(b);
+			struct keeper_counters after = bench_counters(b);
 			uint64_t dropped = after.dropped_invalid - before.dropped_invalid +
 			                   after.dropped_midstream - before.dropped_midstream;
 			printf("# IPv%d: %u sent, %u asked, %llu dropped, %u frames arrived\n",
@@ -399,10 +290,11 @@ static void test_kill(struct bench *b)
 	error = keeper_open(&b->config, &place, &b->keeper, &b->error);
 	ok(error == PR_OK && keeper_adopted(b->keeper) && keeper_state(b->keeper) == KEEPER_ENFORCE,
 	   "the next agent finds enforce: %s", b->error.text);
-	gate_open(b, STAND_IN_ALLOW);
+	bench_gate_open(b, STAND_IN_ALLOW);
 	struct passed before = b->passed;
 	for (int i = 0; i < 20; i++) {
-		error = keeper_state_set(b->keeper, KEEPER_ENFORCE, on_flow, &b->passed, &b->error);
+		error = keeper_state_set(b->keeper, KEEPER_ENFORCE, bench_flow, &b->passed,
+		                         &b->error);
 		if (error != PR_OK) {
 			break;
 		}
@@ -421,13 +313,13 @@ static void test_kill(struct bench *b)
 static void test_held(struct bench *b)
 {
 	char text[8];
-	verdict_set(b, STAND_IN_HOLD);
+	bench_verdict_set(b, STAND_IN_HOLD);
 	int server = end_listen(b->world.right, SOCK_DGRAM, RIGHT4, 8300);
 	int client = end_connect(b->world.left, SOCK_DGRAM, RIGHT4, 8300, WAIT);
 	(void)send(client, "x", 1, 0);
 	(void)poll(NULL, 0, 100);
-	ok(counters_now(b).queue_held == 1, "one packet waits");
-	set(b, KEEPER_ENFORCE, "rules renewed meanwhile");
+	ok(bench_counters(b).queue_held == 1, "one packet waits");
+	bench_set(b, KEEPER_ENFORCE, "rules renewed meanwhile");
 	ok(end_receive(server, text, sizeof(text), 50) == 0, "it still waits");
 	stand_in_release(&b->gate, STAND_IN_ALLOW);
 	ok(end_receive(server, text, sizeof(text), WAIT) == 1, "it arrives when allowed");
@@ -447,7 +339,7 @@ static void test_same_tuple(struct bench *b)
 	int yes = 1;
 	struct linger abrupt = { .l_onoff = 1 };
 
-	verdict_set(b, STAND_IN_ALLOW);
+	bench_verdict_set(b, STAND_IN_ALLOW);
 	int listener = end_listen(b->world.right, SOCK_STREAM, RIGHT4, 8400);
 	int client = world_socket(b->world.left, AF_INET, SOCK_STREAM, 0);
 	(void)setsockopt(client, SOL_SOCKET, SO_REUSEADDR, &yes, sizeof(yes));
@@ -468,7 +360,7 @@ static void test_same_tuple(struct bench *b)
 	(void)RUN(b->world.left, "nft", "delete table ip t");
 	(void)RUN(b->world.right, "nft", "delete table ip t");
 
-	verdict_set(b, STAND_IN_DENY);
+	bench_verdict_set(b, STAND_IN_DENY);
 	client = world_socket(b->world.left, AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
 	(void)setsockopt(client, SOL_SOCKET, SO_REUSEADDR, &yes, sizeof(yes));
 	(void)bind(client, (struct sockaddr *)&local, size);
@@ -489,7 +381,7 @@ static void test_builtin(struct bench *b)
 	int server = end_listen(b->world.right, SOCK_DGRAM, "0.0.0.0", 67);
 	int client = end_listen(b->world.left, SOCK_DGRAM, "0.0.0.0", 68);
 
-	verdict_set(b, STAND_IN_DENY);
+	bench_verdict_set(b, STAND_IN_DENY);
 	(void)setsockopt(client, SOL_SOCKET, SO_BROADCAST, &yes, sizeof(yes));
 	(void)setsockopt(client, SOL_SOCKET, SO_BINDTODEVICE, "prt-l", 6);
 	(void)sendto(client, "dhcp", 4, 0, (struct sockaddr *)&to, size);
@@ -526,7 +418,7 @@ static void test_builtin(struct bench *b)
 	(void)close(server);
 	(void)close(client);
 	(void)RUN(b->world.left, "nft", "delete table ip n");
-	struct keeper_counters counters = counters_now(b);
+	struct keeper_counters counters = bench_counters(b);
 	ok(counters.builtin_dhcp == 2 && counters.builtin_engine_dns == 2 &&
 	           counters.builtin_neighbour > 0,
 	   "each is counted by name: dhcp %llu, dns %llu, neighbours %llu",
@@ -540,7 +432,7 @@ static void test_builtin(struct bench *b)
 	socklen_t far_size = end_address(RIGHT6, 0, &far);
 	int raw = world_socket(b->world.left, AF_INET6, SOCK_RAW, IPPROTO_ICMPV6);
 	(void)setsockopt(raw, IPPROTO_IPV6, IPV6_UNICAST_HOPS, &hops, sizeof(hops));
-	verdict_set(b, STAND_IN_DENY);
+	bench_verdict_set(b, STAND_IN_DENY);
 	(void)sendto(raw, solicitation, sizeof(solicitation), 0, (struct sockaddr *)&far, far_size);
 	(void)poll(NULL, 0, 50);
 	ok(atomic_load(&b->gate.packets) == 1, "a process's own neighbour message is asked: %u",
@@ -560,7 +452,7 @@ static void test_fragments(struct bench *b)
 			int server = end_listen(i < 2 ? b->world.right : b->world.left, SOCK_DGRAM,
 			                        to[i], 5400);
 			int client = end_connect(from, SOCK_DGRAM, to[i], 5400, WAIT);
-			verdict_set(b, allow ? STAND_IN_ALLOW : STAND_IN_DENY);
+			bench_verdict_set(b, allow ? STAND_IN_ALLOW : STAND_IN_DENY);
 			(void)send(client, large, sizeof(large), 0);
 			int size = end_receive(server, got, sizeof(got), allow ? WAIT : SHORT);
 			ok(size == (allow ? (int)sizeof(large) : 0) &&
@@ -573,68 +465,16 @@ static void test_fragments(struct bench *b)
 	}
 }
 
-/* Connections one after the other through every change of state: not one fails or waits long. */
-struct churn {
-	struct bench *bench;
-	atomic_bool stop;
-	unsigned int done, failed;
-	uint64_t slowest_ns;
-};
-
-static void *churn_main(void *arg)
-{
-	struct churn *churn = arg;
-	while (!atomic_load(&churn->stop)) {
-		uint16_t port = (uint16_t)(20000 + churn->done % 1000);
-		uint64_t start_ns = world_now_ns();
-		const char *ip = churn->done % 2 == 0 ? RIGHT4 : RIGHT6;
-		int error = churn->done % 4 < 2
-		                    ? end_talk(churn->bench->world.left, churn->bench->world.right,
-		                               ip, port, WAIT)
-		                    : end_datagram(churn->bench->world.left,
-		                                   churn->bench->world.right, ip, port, WAIT);
-		uint64_t took_ns = world_now_ns() - start_ns;
-		churn->slowest_ns = took_ns > churn->slowest_ns ? took_ns : churn->slowest_ns;
-		churn->failed += error < 0;
-		churn->done++;
-	}
-	return NULL;
-}
-
-static void test_churn(struct bench *b)
-{
-	struct churn churn = { .bench = b };
-	pthread_t thread;
-	int error = PR_OK;
-
-	verdict_set(b, STAND_IN_ALLOW);
-	(void)pthread_create(&thread, NULL, churn_main, &churn);
-	for (int i = 0; i < 5 && error == PR_OK; i++) {
-		error = keeper_state_set(b->keeper, KEEPER_OBSERVE, NULL, NULL, &b->error);
-		(void)poll(NULL, 0, 50);
-		if (error == PR_OK) {
-			error = keeper_state_set(b->keeper, KEEPER_ENFORCE, NULL, NULL, &b->error);
-		}
-		(void)poll(NULL, 0, 50);
-	}
-	atomic_store(&churn.stop, true);
-	(void)pthread_join(thread, NULL);
-	ok(error == PR_OK, "observe and enforce five times: %s", b->error.text);
-	ok(churn.failed == 0 && churn.slowest_ns < 500000000,
-	   "%u connections meanwhile, %u failed, slowest %.1f ms", churn.done, churn.failed,
-	   (double)churn.slowest_ns / 1e6);
-}
-
 static void test_queue_full(struct bench *b)
 {
-	verdict_set(b, STAND_IN_HOLD);
+	bench_verdict_set(b, STAND_IN_HOLD);
 	for (int i = 0; i < 100; i++) {
 		int client = end_connect(b->world.left, SOCK_DGRAM, RIGHT4, 8600, WAIT);
 		(void)send(client, "x", 1, 0);
 		(void)close(client);
 	}
 	(void)poll(NULL, 0, 50);
-	struct keeper_counters counters = counters_now(b);
+	struct keeper_counters counters = bench_counters(b);
 	ok(counters.queue_held == b->config.queue_length_packets &&
 	           counters.queue_full_dropped == 100 - counters.queue_held,
 	   "a full queue drops and counts: %llu held, %llu dropped",
@@ -642,23 +482,7 @@ static void test_queue_full(struct bench *b)
 	   (unsigned long long)counters.queue_full_dropped);
 	stand_in_release(&b->gate, STAND_IN_DENY);
 	(void)poll(NULL, 0, 50);
-	ok(counters_now(b).queue_held == 0, "and empties");
-}
-
-/* Somebody flushes everything: noticed, and closed again without cutting live flows. */
-static void test_flushed(struct bench *b)
-{
-	struct keeper_counters counters;
-
-	(void)RUN(b->world.left, "nft", "flush", "ruleset");
-	ok(keeper_counters_read(b->keeper, &counters, &b->error) == PR_ENOENT &&
-	           keeper_state(b->keeper) == KEEPER_NONE,
-	   "a flushed table is noticed: %s", b->error.text);
-	set(b, KEEPER_ENFORCE, "enforce again");
-	ok(stream_alive(&b->out4, WAIT) && stream_alive(&b->in6, WAIT), "streams go on");
-	verdict_set(b, STAND_IN_DENY);
-	ok(end_talk(b->world.left, b->world.right, RIGHT4, 8700, SHORT) == -ETIMEDOUT,
-	   "new ones are asked again");
+	ok(bench_counters(b).queue_held == 0, "and empties");
 }
 
 static void test_back(struct bench *b)
@@ -667,8 +491,8 @@ static void test_back(struct bench *b)
 
 	ok(keeper_state_set(b->keeper, KEEPER_NONE, NULL, NULL, &b->error) == PR_EBUSY,
 	   "none straight from enforce is refused: %s", b->error.text);
-	verdict_set(b, STAND_IN_DENY);
-	set(b, KEEPER_OBSERVE, "back to observe");
+	bench_verdict_set(b, STAND_IN_DENY);
+	bench_set(b, KEEPER_OBSERVE, "back to observe");
 	ok(end_talk(b->world.left, b->world.right, RIGHT4, 8500, WAIT) == 0, "new ones pass");
 	ok(stream_alive(&b->out4, WAIT) && stream_alive(&b->in6, WAIT), "streams go on");
 	world_read(b->world.left, "/proc/sys/net/netfilter/nf_conntrack_tcp_loose", text,
@@ -677,7 +501,7 @@ static void test_back(struct bench *b)
 	world_read(b->world.left, "/proc/thread-self/net/nf_conntrack", text, sizeof(text));
 	ok(strstr(text, "mark=268435456") == NULL, "no mark of ours stays in conntrack");
 	stand_in_stop(&b->gate);
-	set(b, KEEPER_NONE, "none");
+	bench_set(b, KEEPER_NONE, "none");
 	ok(RUN(b->world.left, "nft", "list", "table", "inet", "portreeve") != 0,
 	   "no table of ours");
 	ok(stream_alive(&b->out4, WAIT) && stream_alive(&b->in6, WAIT), "streams go on");
@@ -685,22 +509,6 @@ static void test_back(struct bench *b)
 	   "not one word was lost in all this");
 	stream_stop(&b->out4);
 	stream_stop(&b->in6);
-}
-
-static void test_foreign_table(struct bench *b)
-{
-	struct keeper_place place = { .path = b->world.left_path };
-
-	keeper_destroy(&b->keeper);
-	(void)RUN(b->world.left, "nft", "add table inet portreeve");
-	ok(keeper_open(&b->config, &place, &b->keeper, &b->error) == PR_EBUSY,
-	   "a table of that name by somebody else: %s", b->error.text);
-	place.path = "/etc/passwd";
-	ok(keeper_open(&b->config, &place, &b->keeper, &b->error) == PR_ENOENT,
-	   "a file that is no namespace: %s", b->error.text);
-	place = (struct keeper_place){ .pid = 0x7ffffff0 };
-	ok(keeper_open(&b->config, &place, &b->keeper, &b->error) == PR_ENOENT,
-	   "a process that is gone: %s", b->error.text);
 }
 
 int main(void)
@@ -711,7 +519,7 @@ int main(void)
 		return tap_done();
 	}
 	static struct bench b;
-	bench_open(&b);
+	bench_open(&b, false);
 	test_transition(&b);
 	test_verdicts(&b);
 	test_reject(&b);
@@ -724,13 +532,7 @@ int main(void)
 	test_builtin(&b);
 	test_fragments(&b);
 	test_queue_full(&b);
-	test_churn(&b);
-	test_flushed(&b);
 	test_back(&b);
-	test_foreign_table(&b);
-	capture_close(&b.right);
-	capture_close(&b.left);
-	keeper_destroy(&b.keeper);
-	world_close(&b.world);
+	bench_close(&b);
 	return tap_done();
 }
