@@ -1,0 +1,297 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#pragma once
+
+/**
+ * @file
+ * The `portreeve` command, as a library: main() is cli_main(). Inside cli/ and its tests only.
+ *
+ * A function that returns `int` and is documented so returns an exit status of enum cli_exit, and
+ * has then said on cli->err what was wrong, where, and what to do. Data goes to cli->out,
+ * everything else to cli->err. Strings of peers are escaped in tables and exact in JSON. Threads:
+ * one.
+ */
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#include "base/conf.h"
+#include "base/defs.h"
+#include "base/id.h"
+#include "bus/bus.h"
+#include "codec/codec.h"
+
+enum cli_exit {
+	CLI_DONE = 0,
+	CLI_ERROR = 1,
+	CLI_USAGE = 2,
+	CLI_NOT_FOUND = 3,
+	CLI_DENIED = 4,
+	CLI_CONFLICT = 5,
+	CLI_UNREACHABLE = 6,
+};
+
+struct cli;
+
+/* ---- options and commands (options.c, command.c) ---- */
+
+#define CLI_WORDS_MAX 64
+
+/** Every option of any command. */
+struct cli_options {
+	const char *config, *since, *until, *limit, *message, *role, *name, *life, *key;
+	bool json, wide, follow, denied, force, pending, offline, help, version;
+	const char *words[CLI_WORDS_MAX]; /* what is no option, without the command's own words */
+	size_t word_count;
+};
+
+/** Bit of an option in cli_command.options; the order is that of cli_option_rows. */
+enum cli_option_id {
+	CLI_OPTION_CONFIG,
+	CLI_OPTION_JSON,
+	CLI_OPTION_HELP,
+	CLI_OPTION_VERSION,
+	CLI_OPTION_WIDE,
+	CLI_OPTION_FOLLOW,
+	CLI_OPTION_SINCE,
+	CLI_OPTION_UNTIL,
+	CLI_OPTION_LIMIT,
+	CLI_OPTION_DENIED,
+	CLI_OPTION_MESSAGE,
+	CLI_OPTION_FORCE,
+	CLI_OPTION_OFFLINE,
+	CLI_OPTION_ROLE,
+	CLI_OPTION_NAME,
+	CLI_OPTION_LIFE,
+	CLI_OPTION_PENDING,
+	CLI_OPTION_KEY,
+	_CLI_OPTION_MAX,
+};
+
+struct cli_option {
+	const char *name;     /* long form, without the dashes */
+	char letter;          /* short form; 0: none */
+	const char *argument; /* name shown in help; NULL: a flag */
+	const char *doc;
+	size_t offset; /* in struct cli_options: const char * or bool */
+};
+
+extern const struct cli_option cli_option_rows[_CLI_OPTION_MAX];
+
+/** One row drives dispatch, usage, help, and later completion and the manual page. */
+struct cli_command {
+	const char *name, *sub; /* sub NULL: a command of one word */
+	const char *arguments;  /* as shown in usage; "" for none */
+	const char *summary;
+	uint32_t options; /* beside --config, --json, --help: bits by enum cli_option_id */
+	unsigned words_min, words_max;
+	bool query;                  /* its words are a query: `-user:root` is no option */
+	int (*run)(struct cli *cli); /* returns an exit status */
+	const char *details;         /* for `help COMMAND`; NULL: none */
+};
+
+const struct cli_command *cli_commands(size_t *ret_count);
+
+/**
+ * Find the command and read its options.
+ * @retval 0..  Exit status: CLI_DONE, or CLI_USAGE after a line on @p err.
+ */
+int cli_options_parse(int argc, const char *const *argv, FILE *err, struct cli_options *ret_options,
+                      const struct cli_command **ret_command) _must_check_;
+/** Usage of one command or (NULL) of all. */
+void cli_help_print(FILE *out, const struct cli_command *command);
+
+/* ---- times (time.c) ---- */
+
+/**
+ * A moment: "90s", "15m", "2h", "3d", "1w" (ago), "today", "yesterday", "15:40", a date, RFC 3339.
+ * Words and clock times are local time. PR_EINVAL.
+ */
+int cli_time_parse(const char *text, uint64_t now_wall_ns, uint64_t *ret_wall_ns) _must_check_;
+/** A length of time in seconds: "90s", "15m", "2h", "3d", "1w". PR_EINVAL. */
+int cli_duration_parse(const char *text, uint64_t *ret_s) _must_check_;
+
+#define CLI_TIME_BYTES 40
+
+/* ---- tables for people (table.c) ---- */
+
+/** What the receiver of the output can show. */
+struct cli_style {
+	bool terminal; /* truncate, short times */
+	bool color;
+	bool utf8;
+	unsigned columns; /* width of the terminal; 0: no end */
+	uint64_t now_wall_ns;
+};
+
+/** From the environment: isatty, NO_COLOR, TERM, the locale. */
+struct cli_style cli_style_of(FILE *out);
+
+/** Local time on a terminal, with the date unless it is today's; ISO elsewhere; "-" for 0. */
+const char *cli_time_format(const struct cli_style *style, uint64_t wall_ns,
+                            char text[static CLI_TIME_BYTES]);
+
+enum cli_tint { CLI_PLAIN, CLI_GOOD, CLI_BAD, CLI_WARN, CLI_MUTED };
+
+struct cli_column {
+	const char *title;
+	unsigned most; /* characters on a terminal; 0: as long as it is */
+};
+
+typedef struct cli_table cli_table_t;
+
+/** @p columns and @p style are borrowed. NULL: out of memory. */
+cli_table_t *cli_table_new(const struct cli_style *style, FILE *out,
+                           const struct cli_column *columns, size_t count);
+void cli_table_destroy(cli_table_t **table_p);
+/** The next cell, row by row; control characters are escaped. An empty text is shown as "-". */
+void cli_table_cell(cli_table_t *table, enum cli_tint tint, const char *format, ...) _printf_(3, 4);
+/** Print the rows so far, with the titles the first time. Widths only grow. */
+void cli_table_flush(cli_table_t *table);
+
+/* ---- events (event.c) ---- */
+
+struct cli_event {
+	const codec_doc_t *row; /* EVENT_ROW, borrowed */
+	struct codec_event event;
+};
+
+/** PR_EMALF: not one event. */
+int cli_event_read(const codec_doc_t *row, struct cli_event *ret_event) _must_check_;
+/** New reference; NULL: out of memory. */
+json_t *cli_event_json(const struct cli_event *event);
+extern const struct cli_column cli_event_columns[];
+size_t cli_event_column_count(bool wide);
+void cli_event_cells(const struct cli_event *event, const struct cli_style *style, bool wide,
+                     cli_table_t *table);
+
+/* ---- endpoints and peers (endpoint.c) ---- */
+
+json_t *cli_endpoint_json(const codec_doc_t *endpoint);
+extern const struct cli_column cli_endpoint_columns[];
+size_t cli_endpoint_column_count(bool wide);
+void cli_endpoint_cells(const codec_doc_t *endpoint, const struct cli_style *style, bool wide,
+                        cli_table_t *table);
+/** The page of one endpoint. */
+void cli_endpoint_print(const codec_doc_t *endpoint, const struct cli_style *style, FILE *out);
+
+/* ---- JSON helpers (json.c) ---- */
+
+/** null for an empty text. */
+json_t *cli_json_text(const char *text);
+json_t *cli_json_uuid(const struct pr_uuid *id);
+json_t *cli_json_time(uint64_t wall_ns);
+json_t *cli_json_texts(const codec_doc_t *doc, unsigned field);
+/** One line; takes the reference. False: out of memory or not written. */
+bool cli_json_print(json_t *object, FILE *out);
+
+/* ---- configuration (config.c) ---- */
+
+struct cli_config {
+	char *key;
+	struct pr_conf_list controllers;
+	char *controller_key, *authority_key;
+	uint64_t timeout_ns;
+};
+
+extern const struct pr_conf_row cli_config_rows[];
+extern const size_t cli_config_row_count;
+
+#define CLI_PATH_BYTES 4096
+
+/** Where the configuration is read from; an exit status. */
+int cli_config_find(struct cli *cli, char path[static CLI_PATH_BYTES]) _must_check_;
+/** ~/.config/portreeve/NAME. PR_ENOENT: no home. */
+int cli_config_home(const char *name, char path[static CLI_PATH_BYTES]) _must_check_;
+
+/* ---- talking (session.c) ---- */
+
+struct cli_peer {
+	bus_client_t *client;
+	char what[192]; /* "controller tcp://..." */
+};
+
+struct cli_session {
+	struct cli_config config;
+	char config_path[CLI_PATH_BYTES];
+	bool configured;
+	struct pr_uuid id;
+	struct bus_key key;
+	bus_context_t *context;
+	struct cli_peer controller, recorder;
+	uint64_t next_request;
+};
+
+struct cli {
+	FILE *out, *err;
+	struct cli_style style;
+	struct cli_options options;
+	const struct cli_command *command;
+	struct cli_session session;
+};
+
+/** Error line "portreeve: ..." on cli->err; evaluates to the status given. */
+int cli_fail(struct cli *cli, enum cli_exit status, const char *format, ...) _printf_(3, 4);
+/** A note for people on cli->err. */
+void cli_note(struct cli *cli, const char *format, ...) _printf_(2, 3);
+/** Exit status of an error code. */
+enum cli_exit cli_exit_of(int error);
+
+/** Read the configuration and the key, start the bus. An exit status. */
+int cli_session_open(struct cli *cli) _must_check_;
+/** Connect with any key; the caller says what it is in peer->what. An exit status. */
+int cli_peer_open(struct cli *cli, const char *endpoint, const uint8_t *server_key,
+                  const struct bus_key *key, size_t frame_max_bytes,
+                  struct cli_peer *peer) _must_check_;
+/** Connections, made when first asked for: the first controller that answers; the recorder that
+ * the signed directory names. An exit status. */
+int cli_controller_get(struct cli *cli, struct cli_peer **ret_peer) _must_check_;
+int cli_recorder_get(struct cli *cli, struct cli_peer **ret_peer) _must_check_;
+void cli_session_done(struct cli_session *session);
+
+/** Called for each item of a list; may take the document. False: stop (out of memory). */
+typedef bool (*cli_visit_fn)(void *arg, codec_doc_t **item_p);
+
+/**
+ * Send a request under a new id and wait for its answer: OK or END, or without @p visit any first
+ * document. An ERROR is said on cli->err. An exit status.
+ *
+ * @param visit       Gets what comes before END; NULL: the first answer is the last.
+ * @param ret_answer  The last document; may be NULL. Caller destroys.
+ */
+int cli_ask(struct cli *cli, struct cli_peer *peer, codec_doc_t *request, cli_visit_fn visit,
+            void *arg, codec_doc_t **ret_answer) _must_check_;
+/** Is this an answer to the request of this id? */
+bool cli_answers(const codec_doc_t *doc, uint64_t id);
+/** Send when the connection stands, at most the time limit. An exit status. */
+int cli_send(struct cli *cli, struct cli_peer *peer, const codec_doc_t *request) _must_check_;
+/** Say an ERROR document; its exit status. */
+int cli_refused(struct cli *cli, const codec_doc_t *error) _must_check_;
+
+/* ---- commands: each returns an exit status ---- */
+
+int cli_run_status(struct cli *cli);
+int cli_run_hosts(struct cli *cli);
+int cli_run_show(struct cli *cli);
+int cli_run_group_members(struct cli *cli);
+int cli_run_events(struct cli *cli);
+int cli_run_policy_check(struct cli *cli);
+int cli_run_policy_show(struct cli *cli);
+int cli_run_policy_import(struct cli *cli);
+int cli_run_policy_export(struct cli *cli);
+int cli_run_policy_commit(struct cli *cli);
+int cli_run_policy_log(struct cli *cli);
+int cli_run_policy_rollback(struct cli *cli);
+int cli_run_mode(struct cli *cli);
+int cli_run_enroll(struct cli *cli);
+int cli_run_join(struct cli *cli);
+int cli_run_agent_list(struct cli *cli);
+int cli_run_agent_approve(struct cli *cli);
+int cli_run_agent_revoke(struct cli *cli);
+int cli_run_help(struct cli *cli);
+int cli_run_version(struct cli *cli);
+
+/** The whole program. Streams are borrowed. Returns the exit status. */
+int cli_main(int argc, const char *const *argv, FILE *out, FILE *err);

@@ -1,0 +1,306 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include <netinet/in.h>
+#include <string.h>
+
+#include "base/addr.h"
+#include "base/err.h"
+#include "cli/cli.h"
+
+int cli_event_read(const codec_doc_t *row, struct cli_event *ret_event)
+{
+	size_t size_bytes, count;
+	const uint8_t *data = codec_doc_blob(row, CODEC_EVENT_ROW_EVENT, &size_bytes);
+	struct cli_event event = { .row = row };
+	int ret;
+
+	if (size_bytes != codec_frame_bytes(CODEC_EVENT, 1)) {
+		return PR_EMALF;
+	}
+	ret = codec_records_decode(CODEC_EVENT, data, size_bytes, &event.event, &count);
+	if (ret < 0) {
+		return ret;
+	}
+	*ret_event = event;
+	return PR_OK;
+}
+
+/* ---- JSON ---- */
+
+static bool has_ports(uint8_t proto)
+{
+	return proto == IPPROTO_TCP || proto == IPPROTO_UDP || proto == IPPROTO_SCTP ||
+	       proto == IPPROTO_DCCP || proto == IPPROTO_UDPLITE;
+}
+
+static json_t *port_json(const struct codec_event *event, uint16_t port)
+{
+	return has_ports(event->proto) ? json_integer(port) : json_null();
+}
+
+static json_t *addr_json(const struct pr_addr *addr)
+{
+	char text[PR_ADDR_TEXT_BYTES];
+
+	return json_string(pr_addr_format(addr, text));
+}
+
+static json_t *text_json(const struct cli_event *event, unsigned field)
+{
+	return cli_json_text(codec_doc_text(event->row, field));
+}
+
+static json_t *src_json(const struct cli_event *event)
+{
+	const struct codec_event *e = &event->event;
+
+	return json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", /* */
+	                 "ip", addr_json(&e->src),                   /* */
+	                 "port", port_json(e, e->src_port),          /* */
+	                 "endpoint", cli_json_uuid(&e->src_endpoint), "name",
+	                 text_json(event, CODEC_EVENT_ROW_SRC_NAME), "kind",
+	                 text_json(event, CODEC_EVENT_ROW_SRC_KIND), "host",
+	                 text_json(event, CODEC_EVENT_ROW_SRC_HOST), "container_id",
+	                 text_json(event, CODEC_EVENT_ROW_SRC_CONTAINER_ID), "image",
+	                 text_json(event, CODEC_EVENT_ROW_SRC_IMAGE));
+}
+
+static json_t *dst_json(const struct cli_event *event)
+{
+	const struct codec_event *e = &event->event;
+
+	return json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", /* */
+	                 "ip", addr_json(&e->dst),                   /* */
+	                 "port", port_json(e, e->dst_port),          /* */
+	                 "endpoint", cli_json_uuid(&e->dst_endpoint), "name",
+	                 text_json(event, CODEC_EVENT_ROW_DST_NAME), "kind",
+	                 text_json(event, CODEC_EVENT_ROW_DST_KIND), "host",
+	                 text_json(event, CODEC_EVENT_ROW_DST_HOST), "container_id",
+	                 text_json(event, CODEC_EVENT_ROW_DST_CONTAINER_ID), "image",
+	                 text_json(event, CODEC_EVENT_ROW_DST_IMAGE));
+}
+
+static bool is_translated(const struct codec_event *event)
+{
+	static const struct pr_addr none;
+
+	return !pr_addr_equal(&event->translated, &none);
+}
+
+static json_t *translated_json(const struct codec_event *event)
+{
+	if (!is_translated(event)) {
+		return json_null();
+	}
+	return json_pack("{s:o, s:o}", "ip", addr_json(&event->translated), "port",
+	                 port_json(event, event->translated_port));
+}
+
+/* The last part of a path; "" for one that only its UUID is known of. */
+static const char *exe_name(const char *exe)
+{
+	const char *slash = strrchr(exe, '/');
+
+	return exe[0] == '#' ? "" : slash != NULL ? slash + 1 : exe;
+}
+
+static const char *process_name(const struct codec_event *event)
+{
+	return event->unknown == CODEC_UNKNOWN_KERNEL ? "kernel" : exe_name(event->exe);
+}
+
+static json_t *user_json(const struct codec_event *event)
+{
+	return json_pack("{s:o, s:o}", "uid",
+	                 event->uid == CODEC_NO_UID ? json_null() : json_integer(event->uid),
+	                 "name", cli_json_text(event->user));
+}
+
+static json_t *process_json(const struct codec_event *event)
+{
+	return json_pack("{s:o, s:o, s:o}", "pid",
+	                 event->pid == 0 ? json_null() : json_integer(event->pid), "name",
+	                 cli_json_text(process_name(event)), "exe", cli_json_text(event->exe));
+}
+
+json_t *cli_event_json(const struct cli_event *event)
+{
+	const struct codec_event *e = &event->event;
+	struct pr_uuid agent = codec_doc_uuid(event->row, CODEC_EVENT_ROW_AGENT);
+	char id[CODEC_EVENT_TEXT_BYTES], proto[CODEC_EVENT_TEXT_BYTES];
+	char service[CODEC_EVENT_TEXT_BYTES], connection[CODEC_EVENT_TEXT_BYTES];
+
+	return json_pack(
+		"{s:s, s:o, s:I, s:o, s:s, s:s, s:o, s:o, s:o, s:s, s:o, s:o, s:o, s:s, s:s, s:o, "
+	        "s:o,"
+		" s:I, s:s, s:I, s:o}",
+		"id", codec_event_id_format(&agent, e->seq, id), /* */
+		"agent", cli_json_uuid(&agent),                  /* */
+		"seq", (json_int_t)e->seq,                       /* */
+		"time", cli_json_time(e->time_wall_ns),          /* */
+		"reporter", codec_enum_text(CODEC_SET_REPORTER, e->reporter), "proto",
+		codec_proto_format(e->proto, proto),                             /* */
+		"src", src_json(event),                                          /* */
+		"dst", dst_json(event),                                          /* */
+		"translated", translated_json(e),                                /* */
+		"service", codec_service_format(e->proto, e->dst_port, service), /* */
+		"user", user_json(e),                                            /* */
+		"process", process_json(e),                                      /* */
+		"unknown", cli_json_text(codec_enum_text(CODEC_SET_UNKNOWN, e->unknown)), "verdict",
+		codec_enum_text(CODEC_SET_EVENT_VERDICT, e->verdict),                   /* */
+		"mode", codec_enum_text(CODEC_SET_MODE, e->mode),                       /* */
+		"rule", e->rule == CODEC_NO_RULE ? json_null() : json_integer(e->rule), /* */
+		"rule_comment", text_json(event, CODEC_EVENT_ROW_RULE_COMMENT),         /* */
+		"revision", (json_int_t)e->revision,                                    /* */
+		"decided_by", codec_enum_text(CODEC_SET_DECIDED_BY, e->decided_by),     /* */
+		"latency_us", (json_int_t)e->latency_us,                                /* */
+		"connection", cli_json_text(codec_connection_format(e->connection, connection)));
+}
+
+/* ---- table ---- */
+
+/* The wide ones stand behind. */
+const struct cli_column cli_event_columns[] = {
+	{ "TIME", 0 },     { "SOURCE", 28 },   { "TARGET", 28 },   { "SERVICE", 14 },
+	{ "USER", 12 },    { "PROCESS", 18 },  { "STATUS", 0 },    { "RULE", 0 },
+	{ "REPORTER", 0 }, { "SOURCE IP", 0 }, { "TARGET IP", 0 }, { "TRANSLATED", 0 },
+	{ "HOST", 20 },    { "BY", 0 },        { "ID", 0 },
+};
+
+size_t cli_event_column_count(bool wide)
+{
+	return wide ? PR_ARRAY_LEN(cli_event_columns) : 8;
+}
+
+/* A name with its mark, else the address. */
+static void end_cell(const struct cli_event *event, bool src, cli_table_t *table)
+{
+	const char *name = codec_doc_text(event->row, src ? CODEC_EVENT_ROW_SRC_NAME
+	                                                  : CODEC_EVENT_ROW_DST_NAME);
+	const char *kind = codec_doc_text(event->row, src ? CODEC_EVENT_ROW_SRC_KIND
+	                                                  : CODEC_EVENT_ROW_DST_KIND);
+	const char *mark = strcmp(kind, "container") == 0 ? "(C)" : "";
+	char addr[PR_ADDR_TEXT_BYTES];
+
+	if (name[0] == '\0') {
+		name = pr_addr_format(src ? &event->event.src : &event->event.dst, addr);
+	}
+	cli_table_cell(table, CLI_PLAIN, "%s%s", name, mark);
+}
+
+static void user_cell(const struct codec_event *event, cli_table_t *table)
+{
+	if (event->user[0] != '\0') {
+		cli_table_cell(table, CLI_PLAIN, "%s", event->user);
+	} else if (event->uid != CODEC_NO_UID) {
+		cli_table_cell(table, CLI_PLAIN, "%u", event->uid);
+	} else {
+		cli_table_cell(table, CLI_MUTED, "?");
+	}
+}
+
+static void process_cell(const struct codec_event *event, cli_table_t *table)
+{
+	const char *name = process_name(event);
+
+	if (name[0] == '\0' && event->exe[0] != '\0') {
+		name = event->exe;
+	}
+	if (name[0] != '\0') {
+		cli_table_cell(table, CLI_PLAIN, "%s", name);
+	} else {
+		cli_table_cell(table, CLI_MUTED, "?");
+	}
+}
+
+static void status_cell(const struct codec_event *event, const struct cli_style *style,
+                        cli_table_t *table)
+{
+	static const struct {
+		enum cli_tint tint;
+		const char *glyph, *ascii, *word;
+	} shown[] = {
+		[CODEC_EVENT_VERDICT_DENIED] = { CLI_BAD, "\xe2\x9c\x97", "x", "DENIED" },
+		[CODEC_EVENT_VERDICT_ALLOWED] = { CLI_GOOD, "\xe2\x9c\x93", "+", "ALLOWED" },
+		[CODEC_EVENT_VERDICT_REJECTED] = { CLI_BAD, "\xe2\x9c\x97", "x", "REJECTED" },
+		[CODEC_EVENT_VERDICT_WOULD_DENY] = { CLI_WARN, "!", "!", "WOULD-DENY" },
+	};
+
+	cli_table_cell(table, shown[event->verdict].tint, "%s %s",
+	               style->utf8 ? shown[event->verdict].glyph : shown[event->verdict].ascii,
+	               shown[event->verdict].word);
+}
+
+static void rule_cell(const struct cli_event *event, cli_table_t *table)
+{
+	const struct codec_event *e = &event->event;
+	const char *comment = codec_doc_text(event->row, CODEC_EVENT_ROW_RULE_COMMENT);
+
+	if (e->rule != CODEC_NO_RULE) {
+		cli_table_cell(table, CLI_PLAIN, "#%u%s%s", e->rule, comment[0] != '\0' ? " " : "",
+		               comment);
+	} else if (e->decided_by == CODEC_DECIDED_BY_WORKER ||
+	           e->decided_by == CODEC_DECIDED_BY_LEASE) {
+		cli_table_cell(table, CLI_MUTED, "default");
+	} else {
+		cli_table_cell(table, CLI_MUTED, "%s",
+		               codec_enum_text(CODEC_SET_DECIDED_BY, e->decided_by));
+	}
+}
+
+static void addr_cell(const struct codec_event *event, const struct pr_addr *addr, uint16_t port,
+                      cli_table_t *table)
+{
+	char text[PR_ADDR_TEXT_BYTES];
+
+	pr_addr_format(addr, text);
+	if (!has_ports(event->proto)) {
+		cli_table_cell(table, CLI_PLAIN, "%s", text);
+	} else {
+		bool v4 = pr_addr_is_v4(addr);
+		cli_table_cell(table, CLI_PLAIN, "%s%s%s:%u", v4 ? "" : "[", text, v4 ? "" : "]",
+		               port);
+	}
+}
+
+static void wide_cells(const struct cli_event *event, cli_table_t *table)
+{
+	const struct codec_event *e = &event->event;
+	struct pr_uuid agent = codec_doc_uuid(event->row, CODEC_EVENT_ROW_AGENT);
+	char id[CODEC_EVENT_TEXT_BYTES];
+
+	cli_table_cell(table, CLI_PLAIN, "%s", codec_enum_text(CODEC_SET_REPORTER, e->reporter));
+	addr_cell(e, &e->src, e->src_port, table);
+	addr_cell(e, &e->dst, e->dst_port, table);
+	if (is_translated(e)) {
+		addr_cell(e, &e->translated, e->translated_port, table);
+	} else {
+		cli_table_cell(table, CLI_MUTED, "-");
+	}
+	cli_table_cell(table, CLI_PLAIN, "%s",
+	               codec_doc_text(event->row, e->reporter == CODEC_REPORTER_TERMINATOR
+	                                                  ? CODEC_EVENT_ROW_DST_HOST
+	                                                  : CODEC_EVENT_ROW_SRC_HOST));
+	cli_table_cell(table, CLI_PLAIN, "%s",
+	               codec_enum_text(CODEC_SET_DECIDED_BY, e->decided_by));
+	cli_table_cell(table, CLI_MUTED, "%s", codec_event_id_format(&agent, e->seq, id));
+}
+
+void cli_event_cells(const struct cli_event *event, const struct cli_style *style, bool wide,
+                     cli_table_t *table)
+{
+	const struct codec_event *e = &event->event;
+	char time[CLI_TIME_BYTES], service[CODEC_EVENT_TEXT_BYTES];
+
+	cli_table_cell(table, CLI_PLAIN, "%s", cli_time_format(style, e->time_wall_ns, time));
+	end_cell(event, true, table);
+	end_cell(event, false, table);
+	cli_table_cell(table, CLI_PLAIN, "%s",
+	               codec_service_format(e->proto, e->dst_port, service));
+	user_cell(e, table);
+	process_cell(e, table);
+	status_cell(e, style, table);
+	rule_cell(event, table);
+	if (wide) {
+		wide_cells(event, table);
+	}
+}
