@@ -131,7 +131,7 @@ json_t *cli_event_json(const struct cli_event *event)
 
 	return json_pack(
 		"{s:s, s:o, s:I, s:o, s:s, s:s, s:o, s:o, s:o, s:s, s:o, s:o, s:o, s:s, s:s, s:o, "
-	        "s:o,"
+		"s:o,"
 		" s:I, s:s, s:I, s:o}",
 		"id", codec_event_id_format(&agent, e->seq, id), /* */
 		"agent", cli_json_uuid(&agent),                  /* */

@@ -42,6 +42,7 @@ enum cli_exit cli_exit_of(int error)
 	case PR_ENOENT:
 		return CLI_NOT_FOUND;
 	case PR_EAMBIG:
+	case PR_EINVAL:
 		return CLI_USAGE;
 	case PR_EPERM:
 	case PR_EACCES:
@@ -157,12 +158,20 @@ static uint64_t timeout_ns(const struct cli *cli)
 	                                          : 5 * PR_NS_PER_S;
 }
 
+/* The caller looks at what came and at the clock, whichever ended the wait. */
+static void wait_for(struct cli_peer *peer, uint64_t time_ms)
+{
+	int ret = bus_client_wait(peer->client, (int)time_ms);
+
+	(void)ret;
+}
+
 static int say_silent(struct cli *cli, const struct cli_peer *peer)
 {
 	return cli_fail(cli, CLI_UNREACHABLE,
 	                "%s does not answer within %" PRIu64
 	                " ms: is it running, and does a firewall between pass this port?",
-	                peer->what, timeout_ns(cli) / PR_NS_PER_MS);
+	                peer->what, (uint64_t)(timeout_ns(cli) / PR_NS_PER_MS));
 }
 
 static int say_refused(struct cli *cli, const struct cli_peer *peer)
@@ -196,7 +205,7 @@ int cli_send(struct cli *cli, struct cli_peer *peer, const codec_doc_t *request)
 		if (pr_clock_monotonic_ns() >= end_ns) {
 			return say_silent(cli, peer);
 		}
-		(void)bus_client_wait(peer->client, TURN_MS);
+		wait_for(peer, TURN_MS);
 	}
 	if (ret < 0) {
 		return cli_fail(cli, CLI_ERROR, "%s: cannot send: %s", peer->what,
@@ -230,7 +239,7 @@ static int answer_receive(struct cli *cli, struct cli_peer *peer, uint64_t id,
 				return say_silent(cli, peer);
 			}
 			uint64_t left_ms = (end_ns - now_ns) / PR_NS_PER_MS + 1;
-			(void)bus_client_wait(peer->client, left_ms < 200 ? (int)left_ms : 200);
+			wait_for(peer, left_ms < 200 ? left_ms : 200);
 			if (bus_client_link(peer->client) == BUS_LINK_REFUSED) {
 				return say_refused(cli, peer);
 			}
@@ -354,7 +363,7 @@ int cli_controller_get(struct cli *cli, struct cli_peer **ret_peer)
 		                       CODEC_DOC_MAX_BYTES, peer);
 		while (status == CLI_DONE && !last && pr_clock_monotonic_ns() < end_ns &&
 		       bus_client_link(peer->client) == BUS_LINK_CONNECTING) {
-			(void)bus_client_wait(peer->client, TURN_MS);
+			wait_for(peer, TURN_MS);
 		}
 		if (status == CLI_DONE && !last && bus_client_link(peer->client) != BUS_LINK_UP) {
 			cli_note(cli, "portreeve: %s is not reachable, trying the next",
