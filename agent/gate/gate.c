@@ -222,11 +222,10 @@ void gate_endpoint_remove(gate_t *gate, const struct pr_uuid *endpoint)
 
 static void end_question(gate_t *gate, struct pending_question *question)
 {
-	struct gate_outcome outcome =
-		gate_outcome_own(gate, &question->request,
-	                         pending_holds(question) ? CODEC_ACTION_DENY : CODEC_ACTION_ALLOW,
-	                         pending_holds(question) ? CODEC_DECIDED_BY_LOST_CONTROLLER
-	                                                 : CODEC_DECIDED_BY_OBSERVE);
+	bool held = pending_holds(question);
+	struct gate_outcome outcome = gate_outcome_own(
+		gate, &question->request, held ? CODEC_ACTION_DENY : CODEC_ACTION_ALLOW,
+		held ? CODEC_DECIDED_BY_DEADLINE : CODEC_DECIDED_BY_OBSERVE);
 	gate->counters.questions_ended++;
 	gate->outlet.drop(gate->outlet.context, question->request.id);
 	gate_settle(gate, question, &outcome);
