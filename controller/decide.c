@@ -174,7 +174,6 @@ static enum decide_result gather_far(struct decision *decision, bool may_wait)
 	}
 	bool enrolled = source_may_be_enrolled(decision);
 	if (may_wait && (enrolled || match == FLOW_AMBIGUOUS)) {
-		context->counters->waited++;
 		return DECIDE_WAIT;
 	}
 	if (match == FLOW_AMBIGUOUS) {
