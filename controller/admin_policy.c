@@ -1,0 +1,328 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "controller/internal.h"
+
+#define LOG_COMPONENT     "admin"
+#define MESSAGE_MAX_BYTES 1024
+
+int admin_policy_parse(struct call *call, const char *text, size_t size_bytes,
+                       policy_model_t **ret_model)
+{
+	_cleanup_(pr_free) struct policy_errors *errors = calloc(1, sizeof(*errors));
+
+	if (errors == NULL) {
+		return PR_ENOMEM;
+	}
+	int ret = policy_text_parse(text, size_bytes, errors, ret_model);
+	if (ret != PR_EPOLICY) {
+		return ret;
+	}
+	for (size_t i = 0; i < errors->count; i++) {
+		call_detail(call, "%u:%u: %s", errors->items[i].line, errors->items[i].column,
+		            errors->items[i].message);
+	}
+	return call_fail(call, PR_EPOLICY, "the policy has %zu error%s, nothing was changed",
+	                 errors->total, errors->total == 1 ? "" : "s");
+}
+
+/* Would this policy cut the lifeline or the one who commits? Not judged yet: the place for it. */
+static int commit_guard(struct call *call, const policy_model_t *model, bool force)
+{
+	(void)call;
+	(void)model;
+	(void)force;
+	return PR_OK;
+}
+
+int admin_policy_publish(struct call *call, const struct store_revision *revision, uint64_t base,
+                         const struct pr_uuid *draft_of, bool force, uint64_t *ret_revision)
+{
+	_cleanup_(policy_model_destroy) policy_model_t *model = NULL;
+	const struct authority *authority = &call->admin->setup.authority;
+
+	int ret = admin_policy_parse(call, revision->text, revision->text_bytes, &model);
+	if (ret == PR_OK) {
+		ret = commit_guard(call, model, force);
+	}
+	if (ret == PR_OK) {
+		ret = authority->commit(authority->self, base, revision, draft_of, ret_revision);
+	}
+	if (ret == PR_ECONFLICT) {
+		return call_fail(
+			call, ret,
+			"somebody committed meanwhile: revision %llu is in force, yours was "
+			"made from %llu; export, merge and import again",
+			(unsigned long long)call->admin->view.revision, (unsigned long long)base);
+	}
+	if (ret != PR_OK) {
+		return ret;
+	}
+	char name[80];
+	log_info("policy revision %llu by '%s'", (unsigned long long)*ret_revision,
+	         pr_log_escape(revision->author, name, sizeof(name)));
+	admin_changed(call->admin);
+	return PR_OK;
+}
+
+/* ---- check, import, commit ---- */
+
+int admin_policy_check(struct call *call)
+{
+	_cleanup_(policy_model_destroy) policy_model_t *model = NULL;
+	_cleanup_(policy_image_destroy) policy_image_t *image = NULL;
+	_cleanup_(pr_free) struct policy_endpoint *endpoints = NULL;
+	const char *text = codec_doc_text(call->document, CODEC_POLICY_CHECK_TEXT);
+	size_t count = 0, empty = 0;
+	const char *first_empty = "";
+
+	int ret = admin_policy_parse(call, text, strlen(text), &model);
+	if (ret == PR_OK) {
+		ret = directory_policy_endpoints(call->admin->view.directory, &endpoints, &count);
+	}
+	if (ret == PR_OK) {
+		ret = policy_image_compile(model, endpoints, count, CODEC_REVISION_DRAFT, &image);
+	}
+	if (ret != PR_OK) {
+		return ret;
+	}
+	size_t groups = policy_model_group_count(model);
+	for (size_t i = 0; i < groups; i++) {
+		const char *name = policy_model_group(model, i)->name;
+		if (policy_image_group_members(image, name, NULL, 0) <= 0) {
+			first_empty = empty++ == 0 ? name : first_empty;
+		}
+	}
+	if (empty == 0) {
+		return call_ok(call, policy_model_rule_count(model), "good: %zu rules, %zu groups",
+		               policy_model_rule_count(model), groups);
+	}
+	return call_ok(call, policy_model_rule_count(model),
+	               "good: %zu rules, %zu groups, %zu of them without a member now (%s%s)",
+	               policy_model_rule_count(model), groups, empty, first_empty,
+	               empty > 1 ? ", ..." : "");
+}
+
+int admin_policy_import(struct call *call)
+{
+	_cleanup_(policy_model_destroy) policy_model_t *model = NULL;
+	const char *text = codec_doc_text(call->document, CODEC_POLICY_IMPORT_TEXT);
+	struct store_draft draft = {
+		.base = call->admin->view.revision,
+		.time_wall_ns = call->admin->now_wall_ns,
+		.text_bytes = strlen(text),
+	};
+
+	int ret = admin_policy_parse(call, text, draft.text_bytes, &model);
+	if (ret != PR_OK) {
+		return ret;
+	}
+	_cleanup_(pr_free) char *copy = strdup(text);
+	if (copy == NULL) {
+		return PR_ENOMEM;
+	}
+	draft.text = copy;
+	ret = store_draft_put(call->admin->setup.store, &call->frame->peer.id, &draft);
+	if (ret != PR_OK) {
+		return ret;
+	}
+	return call_ok(call, policy_model_rule_count(model),
+	               "draft of %zu rules, made from revision %llu; commit puts it in force",
+	               policy_model_rule_count(model), (unsigned long long)draft.base);
+}
+
+static int check_message(struct call *call, const char *message)
+{
+	if (message[strspn(message, " \t\n")] == '\0') {
+		return call_fail(call, PR_EINVAL, "say why: the message may not be empty");
+	}
+	if (strlen(message) > MESSAGE_MAX_BYTES) {
+		return call_fail(call, PR_EINVAL, "the message has at most %d bytes",
+		                 MESSAGE_MAX_BYTES);
+	}
+	return PR_OK;
+}
+
+/* Wrap a text as a revision by the asking key; strings are borrowed. */
+static struct store_revision revision_of(struct call *call, char *text, size_t text_bytes,
+                                         const char *message)
+{
+	return (struct store_revision){
+		.time_wall_ns = call->admin->now_wall_ns,
+		.author = (char *)(uintptr_t)call_author(call),
+		.message = (char *)(uintptr_t)message,
+		.text = text,
+		.text_bytes = text_bytes,
+	};
+}
+
+int admin_policy_commit(struct call *call)
+{
+	_cleanup_(store_draft_done) struct store_draft draft = { 0 };
+	const char *message = codec_doc_text(call->document, CODEC_POLICY_COMMIT_MESSAGE);
+	uint64_t base = codec_doc_u64(call->document, CODEC_POLICY_COMMIT_BASE);
+	bool force = codec_doc_u64(call->document, CODEC_POLICY_COMMIT_FORCE) != 0;
+	const struct pr_uuid *author = &call->frame->peer.id;
+	uint64_t number = 0;
+
+	int ret = check_message(call, message);
+	if (ret != PR_OK) {
+		return ret;
+	}
+	ret = store_draft_get(call->admin->setup.store, author, &draft);
+	if (ret == PR_ENOENT) {
+		return call_fail(call, ret, "there is no draft of yours: import a policy first");
+	}
+	if (ret != PR_OK) {
+		return ret;
+	}
+	struct store_revision revision = revision_of(call, draft.text, draft.text_bytes, message);
+	ret = admin_policy_publish(call, &revision, base != 0 ? base : draft.base, author, force,
+	                           &number);
+	if (ret != PR_OK) {
+		return ret;
+	}
+	return call_ok(call, number,
+	               "revision %llu is in force; undo: portreeve policy rollback "
+	               "%llu",
+	               (unsigned long long)number,
+	               (unsigned long long)(base != 0 ? base : draft.base));
+}
+
+int admin_policy_rollback(struct call *call)
+{
+	_cleanup_(store_revision_done) struct store_revision old = { 0 };
+	uint64_t wanted = codec_doc_u64(call->document, CODEC_POLICY_ROLLBACK_REVISION);
+	const char *message = codec_doc_text(call->document, CODEC_POLICY_ROLLBACK_MESSAGE);
+	const struct authority *authority = &call->admin->setup.authority;
+	uint64_t number = 0, base = call->admin->view.revision;
+	char own_message[64];
+
+	(void)snprintf(own_message, sizeof(own_message), "roll back to revision %llu",
+	               (unsigned long long)wanted);
+	int ret = wanted != 0 ? authority->read(authority->self, wanted, &old) : PR_ENOENT;
+	if (ret == PR_ENOENT) {
+		return call_fail(call, ret, "there is no revision %llu: policy log lists them",
+		                 (unsigned long long)wanted);
+	}
+	if (ret == PR_OK && message[0] != '\0') {
+		ret = check_message(call, message);
+	}
+	if (ret != PR_OK) {
+		return ret;
+	}
+	struct store_revision revision = revision_of(call, old.text, old.text_bytes,
+	                                             message[0] != '\0' ? message : own_message);
+	ret = admin_policy_publish(call, &revision, base, NULL, true, &number);
+	if (ret != PR_OK) {
+		return ret;
+	}
+	return call_ok(call, number,
+	               "revision %llu is in force, with the text of %llu; undo: portreeve policy "
+	               "rollback %llu",
+	               (unsigned long long)number, (unsigned long long)wanted,
+	               (unsigned long long)base);
+}
+
+/* ---- get, log ---- */
+
+static int get_draft(struct call *call, codec_doc_t *answer)
+{
+	_cleanup_(store_draft_done) struct store_draft draft = { 0 };
+
+	int ret = store_draft_get(call->admin->setup.store, &call->frame->peer.id, &draft);
+	if (ret == PR_ENOENT) {
+		return call_fail(call, ret, "there is no draft of yours");
+	}
+	if (ret != PR_OK) {
+		return ret;
+	}
+	codec_doc_set_u64(answer, CODEC_POLICY_REVISION, draft.base);
+	codec_doc_set_text(answer, CODEC_POLICY_TEXT, draft.text);
+	codec_doc_set_text(answer, CODEC_POLICY_AUTHOR, call_author(call));
+	codec_doc_set_u64(answer, CODEC_POLICY_TIME, draft.time_wall_ns);
+	codec_doc_set_u64(answer, CODEC_POLICY_DRAFT, 1);
+	return PR_OK;
+}
+
+static void describe_revision(codec_doc_t *answer, const struct store_revision *revision)
+{
+	codec_doc_set_u64(answer, CODEC_POLICY_REVISION, revision->revision);
+	codec_doc_set_text(answer, CODEC_POLICY_TEXT, revision->text != NULL ? revision->text : "");
+	codec_doc_set_text(answer, CODEC_POLICY_AUTHOR, revision->author);
+	codec_doc_set_text(answer, CODEC_POLICY_MESSAGE, revision->message);
+	codec_doc_set_u64(answer, CODEC_POLICY_TIME, revision->time_wall_ns);
+}
+
+static void count_rules(const char *text, size_t size_bytes, codec_doc_t *answer)
+{
+	_cleanup_(policy_model_destroy) policy_model_t *model = NULL;
+	_cleanup_(pr_free) struct policy_errors *errors = calloc(1, sizeof(*errors));
+
+	if (errors != NULL && policy_text_parse(text, size_bytes, errors, &model) == PR_OK) {
+		codec_doc_set_u64(answer, CODEC_POLICY_RULES, policy_model_rule_count(model));
+	}
+}
+
+int admin_policy_get(struct call *call)
+{
+	_cleanup_(codec_doc_destroy) codec_doc_t *answer = call_doc(call, CODEC_POLICY);
+	_cleanup_(store_revision_done) struct store_revision revision = { 0 };
+	uint64_t wanted = codec_doc_u64(call->document, CODEC_POLICY_GET_REVISION);
+	const struct authority *authority = &call->admin->setup.authority;
+
+	if (answer == NULL) {
+		return PR_ENOMEM;
+	}
+	if (wanted == CODEC_REVISION_DRAFT) {
+		int ret = get_draft(call, answer);
+		return ret == PR_OK ? call_send(call, answer) : ret;
+	}
+	int ret = authority->read(authority->self, wanted, &revision);
+	if (ret == PR_ENOENT) {
+		return call_fail(call, ret, "there is no revision %llu: policy log lists them",
+		                 (unsigned long long)wanted);
+	}
+	if (ret != PR_OK) {
+		return ret;
+	}
+	describe_revision(answer, &revision);
+	if (revision.revision == call->admin->view.revision) {
+		codec_doc_set_u64(answer, CODEC_POLICY_RULES, call->admin->view.rule_count);
+	} else {
+		count_rules(revision.text, revision.text_bytes, answer);
+	}
+	return call_send(call, answer);
+}
+
+static bool log_entry(void *arg, const struct store_revision *revision)
+{
+	struct call *call = arg;
+	_cleanup_(codec_doc_destroy) codec_doc_t *answer = call_doc(call, CODEC_POLICY);
+
+	if (answer == NULL) {
+		return false;
+	}
+	describe_revision(answer, revision);
+	if (revision->revision == call->admin->view.revision) {
+		codec_doc_set_u64(answer, CODEC_POLICY_RULES, call->admin->view.rule_count);
+	}
+	call->sent++;
+	return call_send(call, answer) == PR_OK;
+}
+
+int admin_policy_log(struct call *call)
+{
+	uint64_t limit = codec_doc_u64(call->document, CODEC_POLICY_LOG_LIMIT);
+	const struct authority *authority = &call->admin->setup.authority;
+
+	int ret = authority->list(authority->self, (size_t)limit, log_entry, call);
+	if (ret != PR_OK) {
+		return ret;
+	}
+	return call_end(call, limit == 0 || call->sent < limit ||
+	                              call->sent == call->admin->view.revision);
+}
