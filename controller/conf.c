@@ -76,7 +76,7 @@ int controller_conf_check(const struct controller_conf *conf, struct pr_conf_err
 	if (conf->port >= conf->worker_port && conf->port < conf->worker_port + conf->workers) {
 		return explain(ret_error, "port", "taken", "it is one of the workers' ports");
 	}
-	if (conf->admin_config[0] != '\0' && conf->admin_config[0] != '/') {
+	if (conf->admin_config != NULL && conf->admin_config[0] != '/') {
 		return explain(ret_error, "admin_config", conf->admin_config,
 		               "not an absolute path");
 	}

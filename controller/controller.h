@@ -35,8 +35,8 @@ struct controller_conf {
 	uint64_t workers;
 	char *recorder;
 	uint64_t map_bytes;
-	char *user;
-	char *admin_config;
+	char *user;         /* NULL: stay */
+	char *admin_config; /* NULL: in state_directory */
 };
 
 extern const struct pr_conf_row controller_conf_rows[];

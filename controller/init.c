@@ -51,7 +51,7 @@ static int make_folders(char *path)
 /* Root made it; the daemon's user reads it. */
 static int give_away(const struct controller_conf *conf, const char *path)
 {
-	if (geteuid() != 0 || conf->user[0] == '\0') {
+	if (geteuid() != 0 || conf->user == NULL) {
 		return PR_OK;
 	}
 	const struct passwd *entry = getpwnam(conf->user);
@@ -163,12 +163,13 @@ static int write_admin_config(const struct controller_conf *conf,
 		return failed(path, err);
 	}
 	controller_endpoint(conf->advertise, (unsigned)conf->port, endpoint, sizeof(endpoint));
-	(void)fprintf(file,
-	              "# CLI configuration of the first administrator, made by "
-	              "portreeve-controller --init.\n"
-	              "key = %s\ncontroller = %s\ncontroller_key = %s\nauthority_key = %s\n",
-	              key_path, endpoint, bus_key_format(keys->curve.public_key, controller_key),
-	              bus_key_format(keys->authority.public_key, authority_key));
+	(void)fprintf(
+		file,
+		"# CLI configuration of the first administrator, made by "
+		"portreeve-controller --init.\n"
+		"key = \"%s\"\ncontroller = %s\ncontroller_key = \"%s\"\nauthority_key = \"%s\"\n",
+		key_path, endpoint, bus_key_format(keys->curve.public_key, controller_key),
+		bus_key_format(keys->authority.public_key, authority_key));
 	bool good = fflush(file) == 0 && fsync(fd) == 0;
 	good = fclose(file) == 0 && good;
 	return good ? PR_OK : failed(path, PR_EIO);
@@ -180,7 +181,7 @@ static int make_admin(const struct controller_conf *conf, const struct controlle
 	char path[CONTROLLER_PATH_BYTES], key_path[CONTROLLER_PATH_BYTES];
 	struct first_admin admin = { .id = pr_uuid_new() };
 
-	if (conf->admin_config[0] != '\0') {
+	if (conf->admin_config != NULL) {
 		(void)snprintf(path, sizeof(path), "%s", conf->admin_config);
 	} else {
 		controller_path(conf, CONTROLLER_ADMIN_FILE, path);

@@ -26,7 +26,7 @@ static int failed(const char *what)
 
 int privilege_switch(const char *user)
 {
-	if (user[0] == '\0' || geteuid() != 0) {
+	if (user == NULL || geteuid() != 0) {
 		return PR_OK;
 	}
 	errno = 0;

@@ -22,7 +22,7 @@ void controller_path(const struct controller_conf *conf, const char *name,
 void controller_endpoint(const char *address, unsigned port, char *text, size_t size_bytes);
 
 /**
- * Become @p user (if started by root and it is not empty), and drop every capability for good.
+ * Become @p user (if started by root and it is not NULL), and drop every capability for good.
  * Logs what failed. Any failure is fatal to the caller.
  */
 int privilege_drop(const char *user) _must_check_;
