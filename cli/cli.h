@@ -107,7 +107,7 @@ void cli_help_print(FILE *out, const struct cli_command *command);
 
 /**
  * A moment: "90s", "15m", "2h", "3d", "1w" (ago), "today", "yesterday", "15:40", a date, RFC 3339.
- * Words and clock times are local time. PR_EINVAL.
+ * Words and clock times are local time; a clock time is the last one before now. PR_EINVAL.
  */
 int cli_time_parse(const char *text, uint64_t now_wall_ns, uint64_t *ret_wall_ns) _must_check_;
 /** A length of time in seconds: "90s", "15m", "2h", "3d", "1w". PR_EINVAL. */

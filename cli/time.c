@@ -94,7 +94,15 @@ int cli_time_parse(const char *text, uint64_t now_wall_ns, uint64_t *ret_wall_ns
 		return day_time(now_wall_ns, -1, 0, 0, ret_wall_ns);
 	}
 	if (clock_read(text, &hour, &minute)) {
-		return day_time(now_wall_ns, 0, hour, minute, ret_wall_ns);
+		uint64_t wall_ns;
+		int ret = day_time(now_wall_ns, 0, hour, minute, &wall_ns);
+		if (ret == PR_OK && wall_ns > now_wall_ns) { /* the last time it was so late */
+			ret = day_time(now_wall_ns, -1, hour, minute, &wall_ns);
+		}
+		if (ret == PR_OK) {
+			*ret_wall_ns = wall_ns;
+		}
+		return ret;
 	}
 	return pr_clock_parse(text, ret_wall_ns);
 }

@@ -4,6 +4,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "base/clock.h"
 #include "base/err.h"
@@ -152,10 +153,13 @@ static void test_times(void)
 	           time_is("2026-11-20T10:00:00+02:00", "2026-11-20T08:00:00.000Z"),
 	   "dates and RFC 3339");
 	setenv("TZ", "CET-1", 1);
-	ok(time_is("15:40", "2026-11-24T14:40:00.000Z") &&
+	tzset();
+	ok(time_is("15:40", "2026-11-23T14:40:00.000Z") &&
+	           time_is("0:20", "2026-11-23T23:20:00.000Z") &&
 	           time_is("today", "2026-11-23T23:00:00.000Z"),
-	   "words and clock times are local");
+	   "words and clock times are local, and clock times before now");
 	setenv("TZ", "UTC", 1);
+	tzset();
 	ok(time_is("", NULL) && time_is("5", NULL) && time_is("5x", NULL) && time_is("-5m", NULL) &&
 	           time_is("25:00", NULL) && time_is("15:4", NULL) && time_is("15:60", NULL) &&
 	           time_is("tomorrow", NULL) && time_is("99999999999d", NULL) &&
