@@ -412,7 +412,9 @@ static void order_lifeline(watch_t *watch, const struct part_order *order)
 {
 	uint32_t count = order->lifeline_count;
 
-	if (count > PART_LIFELINE_MAX || count > KEEPER_LIFELINE_MAX) {
+	_Static_assert(PART_LIFELINE_MAX <= KEEPER_LIFELINE_MAX,
+	               "an order's lifeline fits the rules");
+	if (count > PART_LIFELINE_MAX) {
 		report_failed(watch, NULL, NO_SLOT, PR_ETOOBIG, "lifeline: too many entries");
 		return;
 	}
