@@ -159,6 +159,41 @@ static bool counts(const struct policy_views *views, uint32_t index, const struc
 	       !(rule->status == POLICY_STAGED && index > outcome->staged);
 }
 
+/* The rules of a word that none of the fields excludes. */
+static uint64_t left_in_word(const struct policy_views *views, uint32_t fields, uint32_t word)
+{
+	uint64_t left = ~0ULL;
+	for (; fields != 0 && left != 0; fields &= fields - 1) {
+		left &= policy_field_word(&views->fields[__builtin_ctz(fields)], word);
+	}
+	return left;
+}
+
+static uint64_t left_in_block(const struct policy_views *views, uint32_t fields, uint32_t block)
+{
+	uint64_t left = ~0ULL;
+	for (; fields != 0; fields &= fields - 1) {
+		left &= policy_field_summary(&views->fields[__builtin_ctz(fields)], block);
+	}
+	return left;
+}
+
+/* Fields added so that every rule of a word before @p limit is excluded or counted. */
+static uint32_t depend_word(const struct policy_views *views, const struct outcome *outcome,
+                            uint32_t fields, uint32_t word, uint32_t limit)
+{
+	uint64_t before = limit - word * 64 < 64 ? (1ULL << limit % 64) - 1 : ~0ULL;
+	uint64_t left = before & left_in_word(views, fields, word);
+	while (left != 0) {
+		uint32_t index = word * 64 + (uint32_t)__builtin_ctzll(left);
+		uint32_t more = counts(views, index, outcome) ? excluding_field(views, index) : 0;
+		left &= left - 1;
+		left &= left_in_word(views, more & ~fields, word);
+		fields |= more;
+	}
+	return fields;
+}
+
 /*
  * The fields of the rules that matched, and for every earlier rule one field that excludes it:
  * whoever agrees in these is excluded, and matched, by the same rules.
@@ -170,24 +205,19 @@ static uint32_t depended_fields(const struct policy_views *views, const struct o
 	if (outcome->decider != POLICY_NO_INDEX) {
 		limit = outcome->decider;
 	}
-	for (uint32_t word = 0; word * 64 < limit; word++) {
-		uint64_t left = limit - word * 64 < 64 ? (1ULL << limit % 64) - 1 : ~0ULL;
-		for (unsigned field = 0; field < _POLICY_FIELD_MAX && left != 0; field++) {
-			if (fields & BIT(field)) {
-				left &= policy_field_word(&views->fields[field], word);
-			}
-		}
+	for (uint32_t block = 0; block * 64 * 64 < limit; block++) {
+		uint64_t left = left_in_block(views, fields, block);
 		while (left != 0) {
-			uint32_t index = word * 64 + (uint32_t)__builtin_ctzll(left);
-			uint32_t more =
-				counts(views, index, outcome) ? excluding_field(views, index) : 0;
-			left &= left - 1;
-			for (unsigned field = 0; field < _POLICY_FIELD_MAX; field++) {
-				if (more & ~fields & BIT(field)) {
-					left &= policy_field_word(&views->fields[field], word);
-				}
+			uint32_t word = block * 64 + (uint32_t)__builtin_ctzll(left);
+			if (word * 64 >= limit) {
+				break;
 			}
-			fields |= more;
+			uint32_t more = depend_word(views, outcome, fields, word, limit);
+			left &= left - 1;
+			if (more != fields) {
+				left &= left_in_block(views, more & ~fields, block);
+				fields = more;
+			}
 		}
 	}
 	return fields;
@@ -195,30 +225,27 @@ static uint32_t depended_fields(const struct policy_views *views, const struct o
 
 /* ---- verdict ---- */
 
-static enum policy_mode mode_of(const policy_image_t *image, const struct policy_request *request,
-                                enum policy_field field)
+static enum policy_mode mode_of(const struct policy_views *views, enum policy_side side)
 {
-	bool source = field == POLICY_FIELD_SOURCE;
-	const struct pr_uuid *id = source ? &request->source : &request->destination;
-	bool known = request->known[field] == POLICY_KNOWN;
-	return policy_image_endpoint_mode(image, known ? id : NULL);
+	const struct policy_image_endpoint *endpoint = views->endpoints[side];
+	return endpoint != NULL ? endpoint->mode : views->image->default_mode;
 }
 
-static enum policy_mode asker_mode(const policy_image_t *image,
-                                   const struct policy_request *request, uint32_t *fields)
+static enum policy_mode asker_mode(const struct policy_views *views, uint32_t *fields)
 {
-	enum policy_mode near = mode_of(image, request, POLICY_FIELD_SOURCE);
-	enum policy_mode far = mode_of(image, request, POLICY_FIELD_DESTINATION);
+	enum policy_mode near = mode_of(views, POLICY_SIDE_SOURCE);
+	enum policy_mode far = mode_of(views, POLICY_SIDE_DESTINATION);
+	bool differ = views->image->modes_differ;
 	uint32_t both = BIT(POLICY_FIELD_SOURCE) | BIT(POLICY_FIELD_DESTINATION);
-	switch (request->asker) {
+	switch (views->request->asker) {
 	case POLICY_END_NEAR:
-		*fields |= image->modes_differ ? BIT(POLICY_FIELD_SOURCE) : 0;
+		*fields |= differ ? BIT(POLICY_FIELD_SOURCE) : 0;
 		return near;
 	case POLICY_END_FAR:
-		*fields |= image->modes_differ ? BIT(POLICY_FIELD_DESTINATION) : 0;
+		*fields |= differ ? BIT(POLICY_FIELD_DESTINATION) : 0;
 		return far;
 	default:
-		*fields |= image->modes_differ ? both : 0;
+		*fields |= differ ? both : 0;
 		return near > far ? near : far;
 	}
 }
@@ -260,7 +287,7 @@ void policy_image_evaluate(const policy_image_t *image, const struct policy_requ
 	decide(&views, &outcome, &verdict);
 	verdict.depends = depended_fields(&views, &outcome);
 	verdict.valid_until_wall_ns = outcome.valid_until_wall_ns;
-	verdict.mode = asker_mode(image, request, &verdict.depends);
+	verdict.mode = asker_mode(&views, &verdict.depends);
 	verdict.action = verdict.mode == POLICY_ENFORCE ? verdict.policy_action : POLICY_ALLOW;
 	verdict.would_deny = verdict.action != verdict.policy_action;
 	if (outcome.staged != POLICY_NO_INDEX) {

@@ -17,7 +17,8 @@ bool policy_image_enforces(const policy_image_t *image)
 	return image->enforces;
 }
 
-uint32_t policy_image_endpoint_find(const policy_image_t *image, const struct pr_uuid *id)
+const struct policy_image_endpoint *policy_image_endpoint_find(const policy_image_t *image,
+                                                               const struct pr_uuid *id)
 {
 	const struct policy_table *table = &image->endpoints;
 	const uint32_t *slots = POLICY_AT(image, table->slots, uint32_t);
@@ -25,22 +26,19 @@ uint32_t policy_image_endpoint_find(const policy_image_t *image, const struct pr
 		POLICY_AT(image, table->entries, struct policy_image_endpoint);
 	uint32_t slot = policy_uuid_hash(id) & table->slot_mask;
 	while (slots[slot] != 0) {
-		if (pr_uuid_equal(&endpoints[slots[slot] - 1].id, id)) {
-			return slots[slot] - 1;
+		const struct policy_image_endpoint *endpoint = &endpoints[slots[slot] - 1];
+		if (pr_uuid_equal(&endpoint->id, id)) {
+			return endpoint;
 		}
 		slot = (slot + 1) & table->slot_mask;
 	}
-	return POLICY_NO_INDEX;
+	return NULL;
 }
 
 static const struct policy_image_endpoint *find_endpoint(const policy_image_t *image,
                                                          const struct pr_uuid *id)
 {
-	uint32_t index = id != NULL ? policy_image_endpoint_find(image, id) : POLICY_NO_INDEX;
-	if (index == POLICY_NO_INDEX) {
-		return NULL;
-	}
-	return POLICY_AT(image, image->endpoints.entries, struct policy_image_endpoint) + index;
+	return id != NULL ? policy_image_endpoint_find(image, id) : NULL;
 }
 
 enum policy_mode policy_image_endpoint_mode(const policy_image_t *image,

@@ -116,8 +116,9 @@ uint32_t policy_uuid_hash(const struct pr_uuid *id);
 int policy_key_compare(const struct policy_key *a, const struct policy_key *b);
 struct policy_key policy_key_of(const struct pr_addr *addr);
 enum policy_port_table policy_port_table_of(uint8_t proto);
-/** Index of an endpoint, POLICY_NO_INDEX if the image does not know it. */
-uint32_t policy_image_endpoint_find(const policy_image_t *image, const struct pr_uuid *id);
+/** NULL: the image does not know it. */
+const struct policy_image_endpoint *policy_image_endpoint_find(const policy_image_t *image,
+                                                               const struct pr_uuid *id);
 /** Class of the range that a key is in; 0: none. */
 uint32_t policy_intervals_find(const policy_image_t *image,
                                const struct policy_intervals *intervals, struct policy_key key);

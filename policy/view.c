@@ -87,15 +87,11 @@ static void make_endpoint(struct policy_views *views, enum policy_field field,
                           enum policy_side side, const struct pr_uuid *id)
 {
 	const policy_image_t *image = views->image;
-	if (!value_known(views, field, !pr_uuid_is_null(id))) {
-		return;
+	if (views->request->known[field] == POLICY_KNOWN && !pr_uuid_is_null(id)) {
+		views->endpoints[side] = policy_image_endpoint_find(image, id);
 	}
-	uint32_t index = policy_image_endpoint_find(image, id);
-	if (index != POLICY_NO_INDEX) {
-		const struct policy_image_endpoint *endpoint =
-			POLICY_AT(image, image->endpoints.entries, struct policy_image_endpoint) +
-			index;
-		set_class(views, field, 0, endpoint->classes[side]);
+	if (value_known(views, field, views->endpoints[side] != NULL)) {
+		set_class(views, field, 0, views->endpoints[side]->classes[side]);
 	}
 }
 

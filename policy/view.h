@@ -37,6 +37,7 @@ struct policy_views {
 	uint64_t now_wall_ns;
 	uint32_t pending; /* fields, bit (1 << field) */
 	struct policy_field_view fields[_POLICY_FIELD_MAX];
+	const struct policy_image_endpoint *endpoints[_POLICY_SIDE_MAX]; /* NULL: not known */
 	struct policy_class_view whole; /* rules that name this protocol without ports */
 };
 
