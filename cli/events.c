@@ -42,6 +42,8 @@ struct show {
 static int query_make(struct cli *cli, char text[static POLICY_QUERY_MAX_BYTES])
 {
 	const struct cli_options *options = &cli->options;
+	struct policy_query_error error;
+	policy_query_t *query = NULL;
 	size_t used = 0;
 
 	text[0] = '\0';
@@ -61,7 +63,13 @@ static int query_make(struct cli *cli, char text[static POLICY_QUERY_MAX_BYTES])
 	} else if (options->denied) {
 		(void)snprintf(text, POLICY_QUERY_MAX_BYTES, "%s", QUERY_DENIED);
 	}
-	return CLI_DONE;
+	int ret = policy_query_parse(text, &error, &query);
+	policy_query_destroy(&query);
+	if (ret == PR_EINVAL) {
+		return cli_fail(cli, CLI_USAGE, "query: %s, at %zu of: %s", error.message,
+		                error.position, text);
+	}
+	return ret < 0 ? cli_fail(cli, CLI_ERROR, "query: %s", pr_strerror(ret)) : CLI_DONE;
 }
 
 static int time_read(struct cli *cli, const char *name, const char *text, uint64_t *ret_wall_ns)
