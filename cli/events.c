@@ -280,27 +280,31 @@ static int follow_receive(struct follow *follow)
 static void follow_repeat(struct follow *follow, uint64_t now_ns)
 {
 	_cleanup_(pr_free) uint8_t *data = NULL;
+	struct cli *cli = follow->show->cli;
+	bool up = bus_client_link(follow->recorder->client) == BUS_LINK_UP;
+	bool back = up && follow->silent;
 	size_t size_bytes;
 
-	if (now_ns - follow->sent_ns < REPEAT_NS) {
+	if (!up && !follow->silent) {
+		cli_note(cli, "-- %s is gone; waiting for it --", follow->recorder->what);
+		follow->silent = true;
+	}
+	if (!up || (!back && now_ns - follow->sent_ns < REPEAT_NS)) {
 		return;
 	}
-	follow->sent_ns = now_ns;
 	if (follow->show->newest_wall_ns > OVERLAP_NS) {
 		codec_doc_set_u64(follow->request, CODEC_EVENTS_GET_SINCE,
 		                  follow->show->newest_wall_ns - OVERLAP_NS);
 		codec_doc_set_u64(follow->request, CODEC_EVENTS_GET_LIMIT, 0);
 	}
-	bool up = codec_doc_encode(follow->request, &data, &size_bytes) == PR_OK &&
-	          bus_client_send(follow->recorder->client, data, size_bytes) == PR_OK &&
-	          bus_client_link(follow->recorder->client) == BUS_LINK_UP;
-	if (!up && !follow->silent) {
-		cli_note(follow->show->cli, "-- %s is gone; waiting for it --",
-		         follow->recorder->what);
-	} else if (up && follow->silent) {
-		cli_note(follow->show->cli, "-- %s is back --", follow->recorder->what);
+	if (codec_doc_encode(follow->request, &data, &size_bytes) == PR_OK &&
+	    bus_client_send(follow->recorder->client, data, size_bytes) == PR_OK) {
+		follow->sent_ns = now_ns;
+		if (back) {
+			cli_note(cli, "-- %s is back --", follow->recorder->what);
+			follow->silent = false;
+		}
 	}
-	follow->silent = !up;
 }
 
 /* Until a signal, or until nobody reads our output. */
