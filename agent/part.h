@@ -34,6 +34,7 @@ struct part_lifeline {
 	bool inbound;          /* true: INPUT to our own port; false: OUTPUT to peer's port */
 	uint8_t proto;         /* 0: any (then port is 0) */
 	uint16_t port;         /* destination port; 0: any */
+	uint16_t port_last;    /* end of a range that begins with port; 0: port alone */
 	struct pr_prefix peer; /* the other side */
 };
 

@@ -423,7 +423,7 @@ static void order_lifeline(watch_t *watch, const struct part_order *order)
 		watch->config.lifeline[i] = (struct keeper_lifeline){
 			.peer = from->peer,
 			.port_first = from->port,
-			.port_last = from->port,
+			.port_last = from->port_last != 0 ? from->port_last : from->port,
 			.protocol = from->proto,
 			.inbound = from->inbound,
 		};

@@ -1,0 +1,60 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#pragma once
+
+/**
+ * @file
+ * Open requests and their timers. Pure: takes a clock value, sends through a function.
+ *
+ * A request waits in one of three lists: ready (to be sent this turn), asked (oldest first, so that
+ * the timer looks at its head alone) and stuck (no worker takes it). Threads: one.
+ */
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "agent/speaker/speaker.h"
+
+#define REQUESTS_RETRY_NS (300 * 1000000ULL)  /* unanswered: the next worker */
+#define REQUESTS_STUCK_NS (20 * 1000000ULL)   /* nobody took it: try again */
+#define REQUESTS_PROBE_NS (1000 * 1000000ULL) /* between questions to a silent worker */
+
+typedef struct requests requests_t;
+
+struct requests_counters {
+	uint64_t sent, repeated, probed, full, silent, answered, unasked;
+};
+
+struct requests_sink {
+	void *context;
+	/* One frame to a worker; anything but PR_OK: not sent, choose another. */
+	int (*send)(void *context, unsigned worker, const struct codec_request *requests,
+	            size_t count);
+};
+
+int requests_new(uint32_t capacity, requests_t **ret_requests) _must_check_;
+void requests_destroy(requests_t **requests_p);
+
+/** The workers from now on, all down; what is known of those that stay (by id) is kept. */
+void requests_workers_set(requests_t *requests, const struct pr_uuid *ids, size_t count);
+/** A link came or went. What was asked of one that went is asked of the next at once. */
+void requests_worker_up(requests_t *requests, unsigned worker, bool up);
+/** Is any worker up? */
+bool requests_reachable(const requests_t *requests);
+/** Up, but it let a request wait for too long and has said nothing since. */
+bool requests_worker_silent(const requests_t *requests, unsigned worker);
+
+/** PR_EAGAIN: too many are open. PR_EEXIST: this id is. */
+int requests_add(requests_t *requests, const struct codec_request *request) _must_check_;
+void requests_drop(requests_t *requests, uint64_t id);
+/** An answer came. True: to an open request, which is closed now. */
+bool requests_answered(requests_t *requests, unsigned worker, uint64_t id, uint64_t now_ns);
+/** Send what is ready, pass on what waited for too long. */
+void requests_turn(requests_t *requests, uint64_t now_ns, const struct requests_sink *sink);
+/** When the next turn is due; 0: now; UINT64_MAX: never. */
+uint64_t requests_timeout_ns(const requests_t *requests);
+size_t requests_open(const requests_t *requests);
+void requests_counters(const requests_t *requests, struct requests_counters *ret_counters);
+
+/** Hash of a flow key: protocol, wire source, wire destination and its port. FNV-1a, 64 bits. */
+uint64_t requests_flow_key(const struct codec_request *request);

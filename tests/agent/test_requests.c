@@ -1,0 +1,346 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+
+/* Which worker is asked when, with a clock and workers of our own. */
+
+#include <string.h>
+
+#include "agent/speaker/requests.h"
+#include "base/clock.h"
+#include "base/err.h"
+#include "tests/tap.h"
+
+#define WORKERS  3
+#define CAPACITY 1000
+#define START_NS (10 * PR_NS_PER_S)
+
+struct fake {
+	struct {
+		unsigned frames, records;
+		uint64_t ids[CAPACITY];
+		bool full;
+	} workers[WORKERS];
+	requests_t *requests;
+};
+
+static int fake_send(void *context, unsigned worker, const struct codec_request *requests,
+                     size_t count)
+{
+	struct fake *fake = context;
+
+	if (fake->workers[worker].full) {
+		return PR_EAGAIN;
+	}
+	fake->workers[worker].frames++;
+	for (size_t i = 0; i < count; i++) {
+		fake->workers[worker].ids[fake->workers[worker].records++] = requests[i].id;
+	}
+	return PR_OK;
+}
+
+static void fake_open(struct fake *fake)
+{
+	struct pr_uuid ids[WORKERS];
+
+	*fake = (struct fake){ 0 };
+	for (unsigned i = 0; i < WORKERS; i++) {
+		ids[i] = pr_uuid_of_bytes("worker", &i, sizeof(i));
+	}
+	ok(requests_new(CAPACITY, &fake->requests) == PR_OK, "a table");
+	requests_workers_set(fake->requests, ids, WORKERS);
+}
+
+static void all_up(struct fake *fake)
+{
+	for (unsigned i = 0; i < WORKERS; i++) {
+		requests_worker_up(fake->requests, i, true);
+	}
+}
+
+static void turn(struct fake *fake, uint64_t now_ns)
+{
+	const struct requests_sink sink = { .context = fake, .send = fake_send };
+	requests_turn(fake->requests, now_ns, &sink);
+}
+
+static struct codec_request request_make(uint64_t id)
+{
+	struct codec_request request = { .id = id, .proto = 6, .wire_dst_port = (uint16_t)id };
+
+	memcpy(request.wire_src.bytes, &id, sizeof(id));
+	return request;
+}
+
+static unsigned total(const struct fake *fake)
+{
+	unsigned records = 0;
+
+	for (unsigned i = 0; i < WORKERS; i++) {
+		records += fake->workers[i].records;
+	}
+	return records;
+}
+
+static void add(struct fake *fake, uint64_t first, unsigned count)
+{
+	unsigned good = 0;
+
+	for (unsigned i = 0; i < count; i++) {
+		struct codec_request request = request_make(first + i);
+		good += requests_add(fake->requests, &request) == PR_OK;
+	}
+	ok(good == count, "%u requests", count);
+}
+
+static void test_batches(void)
+{
+	struct fake fake;
+
+	fake_open(&fake);
+	ok(!requests_reachable(fake.requests) && requests_timeout_ns(fake.requests) == UINT64_MAX,
+	   "nobody to ask, nothing to do");
+	add(&fake, 1, 10);
+	ok(requests_timeout_ns(fake.requests) == 0, "a turn is due at once");
+	turn(&fake, START_NS);
+	ok(total(&fake) == 0 && requests_open(fake.requests) == 10, "no worker is up: they wait");
+	ok(requests_timeout_ns(fake.requests) == UINT64_MAX, "and nothing spins meanwhile");
+	all_up(&fake);
+	ok(requests_reachable(fake.requests), "workers come up");
+	turn(&fake, START_NS + 1);
+	ok(total(&fake) == 10, "each is sent once");
+	unsigned frames = 0;
+	for (unsigned i = 0; i < WORKERS; i++) {
+		frames += fake.workers[i].frames;
+		ok(fake.workers[i].frames <= 1, "at most one frame to worker %u", i);
+	}
+	ok(frames >= 2, "by their flow keys, to more than one worker");
+	struct codec_request again = request_make(3);
+	ok(requests_add(fake.requests, &again) == PR_EEXIST, "an id that is open is refused");
+	requests_destroy(&fake.requests);
+
+	fake_open(&fake);
+	requests_worker_up(fake.requests, 1, true);
+	add(&fake, 1, 200);
+	turn(&fake, START_NS);
+	ok(fake.workers[1].frames == 4 && fake.workers[1].records == 200,
+	   "200 for one worker go in 4 frames");
+	requests_destroy(&fake.requests);
+}
+
+static void test_same_worker(void)
+{
+	struct fake a, b;
+	unsigned differ = 0;
+
+	fake_open(&a);
+	fake_open(&b);
+	all_up(&a);
+	all_up(&b);
+	for (uint64_t id = 1; id <= 300; id++) {
+		struct codec_request near = request_make(id), far = request_make(id);
+		far.end = CODEC_END_FAR;
+		far.src_port = 999;
+		near.src_port = 0;
+		(void)!requests_add(a.requests, &near);
+		(void)!requests_add(b.requests, &far);
+	}
+	turn(&a, START_NS);
+	turn(&b, START_NS);
+	for (unsigned i = 0; i < WORKERS; i++) {
+		differ += a.workers[i].records != b.workers[i].records ||
+		          memcmp(a.workers[i].ids, b.workers[i].ids,
+		                 a.workers[i].records * sizeof(uint64_t)) != 0;
+		ok(a.workers[i].records > 60, "worker %u has %u of 300", i, a.workers[i].records);
+	}
+	ok(differ == 0, "both ends of a flow ask the same worker");
+	requests_destroy(&a.requests);
+	requests_destroy(&b.requests);
+}
+
+/* The worker that was asked for an id last. */
+static unsigned asked(const struct fake *fake, uint64_t id)
+{
+	for (unsigned i = 0; i < WORKERS; i++) {
+		for (unsigned j = 0; j < fake->workers[i].records; j++) {
+			if (fake->workers[i].ids[j] == id) {
+				return i;
+			}
+		}
+	}
+	return WORKERS;
+}
+
+static void test_silent(void)
+{
+	struct fake fake;
+	struct requests_counters counters;
+
+	fake_open(&fake);
+	all_up(&fake);
+	add(&fake, 7, 1);
+	turn(&fake, START_NS);
+	unsigned first = asked(&fake, 7);
+	ok(requests_timeout_ns(fake.requests) == START_NS + REQUESTS_RETRY_NS,
+	   "a turn is due after 300 ms");
+	turn(&fake, START_NS + REQUESTS_RETRY_NS - 1);
+	ok(total(&fake) == 1, "not before");
+	turn(&fake, START_NS + REQUESTS_RETRY_NS);
+	ok(total(&fake) == 2 && requests_worker_silent(fake.requests, first),
+	   "then the next worker is asked under the same id");
+	unsigned records = fake.workers[first].records;
+	unsigned second = WORKERS;
+	for (unsigned i = 0; i < WORKERS; i++) {
+		second = i != first && fake.workers[i].records > 0 ? i : second;
+	}
+	ok(requests_answered(fake.requests, second, 7, START_NS + REQUESTS_RETRY_NS + 1),
+	   "its answer counts");
+	ok(!requests_answered(fake.requests, second, 7, START_NS + REQUESTS_RETRY_NS + 2),
+	   "a second one does not");
+	ok(requests_open(fake.requests) == 0, "nothing is open");
+
+	/* Later requests of the silent worker's keys do not wait 300 ms each. */
+	uint64_t now_ns = START_NS + REQUESTS_RETRY_NS + PR_NS_PER_MS;
+	add(&fake, 100, 60);
+	turn(&fake, now_ns);
+	ok(fake.workers[first].records == records, "the silent one is passed over at once");
+	for (uint64_t id = 100; id < 160; id++) {
+		(void)requests_answered(fake.requests, asked(&fake, id), id, now_ns);
+	}
+	now_ns += REQUESTS_PROBE_NS;
+	add(&fake, 200, 30);
+	turn(&fake, now_ns);
+	ok(fake.workers[first].records == records + 1, "once a second it gets a copy of one");
+	uint64_t probe = fake.workers[first].ids[records];
+	for (uint64_t id = 200; id < 230; id++) {
+		for (unsigned i = 0; i < WORKERS; i++) {
+			if (i != first) {
+				(void)requests_answered(fake.requests, i, id, now_ns);
+			}
+		}
+	}
+	ok(!requests_answered(fake.requests, first, probe, now_ns) &&
+	           !requests_worker_silent(fake.requests, first),
+	   "its late answer is ignored, but it is back");
+	add(&fake, 300, 60);
+	turn(&fake, now_ns + 1);
+	ok(fake.workers[first].records > records + 1, "and is asked again");
+	requests_counters(fake.requests, &counters);
+	ok(counters.silent == 1 && counters.repeated == 1 && counters.probed == 1, "all counted");
+	requests_destroy(&fake.requests);
+}
+
+/* A worker that answers others but lost one request is not silent. */
+static void test_lost_one(void)
+{
+	struct fake fake;
+
+	fake_open(&fake);
+	requests_worker_up(fake.requests, 0, true);
+	add(&fake, 1, 2);
+	turn(&fake, START_NS);
+	ok(requests_answered(fake.requests, 0, 1, START_NS + PR_NS_PER_MS), "one answer");
+	turn(&fake, START_NS + REQUESTS_RETRY_NS);
+	ok(!requests_worker_silent(fake.requests, 0) && fake.workers[0].records == 3,
+	   "the other is asked again, of the only worker");
+	for (unsigned i = 2; i < 12; i++) {
+		turn(&fake, START_NS + i * REQUESTS_RETRY_NS);
+	}
+	ok(fake.workers[0].records == 13 && requests_worker_silent(fake.requests, 0),
+	   "and again, as long as whoever asked wants to know");
+	requests_drop(fake.requests, 2);
+	ok(requests_open(fake.requests) == 0 && requests_timeout_ns(fake.requests) == UINT64_MAX,
+	   "dropped: over");
+	requests_drop(fake.requests, 2);
+	requests_destroy(&fake.requests);
+}
+
+static void test_link_down(void)
+{
+	struct fake fake;
+
+	fake_open(&fake);
+	all_up(&fake);
+	add(&fake, 7, 1);
+	turn(&fake, START_NS);
+	requests_worker_up(fake.requests, asked(&fake, 7), false);
+	ok(requests_timeout_ns(fake.requests) == 0, "a link goes: a turn is due at once");
+	turn(&fake, START_NS + 1);
+	ok(total(&fake) == 2, "the next is asked at once");
+
+	/* A full queue is passed over in the same turn. */
+	all_up(&fake);
+	unsigned before = total(&fake);
+	for (unsigned i = 0; i < WORKERS - 1; i++) {
+		fake.workers[i].full = true;
+	}
+	add(&fake, 100, 50);
+	turn(&fake, START_NS + 2);
+	ok(total(&fake) == before + 50, "full queues are passed over in the same turn");
+	fake.workers[WORKERS - 1].full = true;
+	add(&fake, 200, 50);
+	turn(&fake, START_NS + 3);
+	ok(total(&fake) == before + 50, "all are full: they wait");
+	ok(requests_timeout_ns(fake.requests) <= START_NS + 3 + REQUESTS_STUCK_NS,
+	   "for 20 ms at most");
+	fake.workers[0].full = false;
+	turn(&fake, START_NS + 3 + REQUESTS_STUCK_NS);
+	ok(total(&fake) == before + 100, "then they are sent");
+	requests_destroy(&fake.requests);
+}
+
+static void test_directory(void)
+{
+	struct fake fake;
+	struct pr_uuid ids[WORKERS];
+
+	fake_open(&fake);
+	all_up(&fake);
+	add(&fake, 1, 100);
+	turn(&fake, START_NS);
+	for (unsigned i = 0; i < WORKERS; i++) {
+		unsigned turned = WORKERS - 1 - i;
+		ids[i] = pr_uuid_of_bytes("worker", &turned, sizeof(turned));
+	}
+	requests_workers_set(fake.requests, ids, WORKERS - 1);
+	ok(!requests_reachable(fake.requests), "a new directory: links are made first");
+	requests_worker_up(fake.requests, 0, true);
+	requests_worker_up(fake.requests, 1, true);
+	turn(&fake, START_NS + 1);
+	ok(total(&fake) == 200, "what was open is asked again of the new workers");
+	requests_workers_set(fake.requests, NULL, 0);
+	turn(&fake, START_NS + 2);
+	ok(requests_open(fake.requests) == 100, "without workers they wait");
+	requests_destroy(&fake.requests);
+}
+
+static void test_full(void)
+{
+	struct fake fake;
+	struct codec_request request = request_make(CAPACITY + 1);
+	unsigned good = 0;
+
+	fake_open(&fake);
+	add(&fake, 1, CAPACITY);
+	ok(requests_add(fake.requests, &request) == PR_EAGAIN, "full: refused");
+	requests_drop(fake.requests, 500);
+	ok(requests_add(fake.requests, &request) == PR_OK, "room again");
+	for (uint64_t id = 1; id <= CAPACITY + 1; id++) {
+		good += requests_answered(fake.requests, 0, id, START_NS);
+	}
+	ok(good == CAPACITY && requests_open(fake.requests) == 0, "all are found by their ids");
+	requests_t *none = NULL;
+	ok(requests_new(0, &none) == PR_EINVAL, "a table of nothing");
+	requests_destroy(&none);
+	requests_destroy(&fake.requests);
+}
+
+int main(void)
+{
+	test_batches();
+	test_same_worker();
+	test_silent();
+	test_lost_one();
+	test_link_down();
+	test_directory();
+	test_full();
+	return tap_done();
+}
