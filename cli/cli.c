@@ -28,7 +28,8 @@ int cli_main(int argc, const char *const *argv, FILE *out, FILE *err)
 	}
 	status = cli.command->run(&cli);
 	cli_session_done(&cli.session);
-	if (fflush(out) != 0 && status == CLI_DONE) {
+	/* A reader that has gone had what it wanted. */
+	if (fflush(out) != 0 && status == CLI_DONE && errno != EPIPE) {
 		return cli_fail(&cli, CLI_ERROR, "standard output: %s", pr_strerror(-errno));
 	}
 	return status;

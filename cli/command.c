@@ -12,13 +12,13 @@ static const struct cli_command commands[] = {
 	  .summary = "controller, workers, recorder, agents: what they do, what they lost",
 	  .run = cli_run_status },
 	{ .name = "hosts",
-	  .arguments = "[NAME]",
+	  .arguments = "[WORD]",
 	  .summary = "hosts and their containers, marked (C)",
 	  .options = BIT(WIDE),
 	  .words_max = 1,
 	  .run = cli_run_hosts,
-	  .details =
-	          "NAME is a name, the beginning of a UUID or container ID, or a part of a name." },
+	  .details = "WORD: a part of a name, host or image, a group, or the beginning of a UUID "
+	             "or container ID." },
 	{ .name = "show",
 	  .arguments = "NAME",
 	  .summary = "all that is known of one host or container",

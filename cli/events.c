@@ -42,6 +42,8 @@ struct show {
 static int query_make(struct cli *cli, char text[static POLICY_QUERY_MAX_BYTES])
 {
 	const struct cli_options *options = &cli->options;
+	struct policy_query_error error;
+	policy_query_t *query = NULL;
 	size_t used = 0;
 
 	text[0] = '\0';
@@ -61,7 +63,13 @@ static int query_make(struct cli *cli, char text[static POLICY_QUERY_MAX_BYTES])
 	} else if (options->denied) {
 		(void)snprintf(text, POLICY_QUERY_MAX_BYTES, "%s", QUERY_DENIED);
 	}
-	return CLI_DONE;
+	int ret = policy_query_parse(text, &error, &query);
+	policy_query_destroy(&query);
+	if (ret == PR_EINVAL) {
+		return cli_fail(cli, CLI_USAGE, "query: %s, at %zu of: %s", error.message,
+		                error.position, text);
+	}
+	return ret < 0 ? cli_fail(cli, CLI_ERROR, "query: %s", pr_strerror(ret)) : CLI_DONE;
 }
 
 static int time_read(struct cli *cli, const char *name, const char *text, uint64_t *ret_wall_ns)
@@ -272,27 +280,31 @@ static int follow_receive(struct follow *follow)
 static void follow_repeat(struct follow *follow, uint64_t now_ns)
 {
 	_cleanup_(pr_free) uint8_t *data = NULL;
+	struct cli *cli = follow->show->cli;
+	bool up = bus_client_link(follow->recorder->client) == BUS_LINK_UP;
+	bool back = up && follow->silent;
 	size_t size_bytes;
 
-	if (now_ns - follow->sent_ns < REPEAT_NS) {
+	if (!up && !follow->silent) {
+		cli_note(cli, "-- %s is gone; waiting for it --", follow->recorder->what);
+		follow->silent = true;
+	}
+	if (!up || (!back && now_ns - follow->sent_ns < REPEAT_NS)) {
 		return;
 	}
-	follow->sent_ns = now_ns;
 	if (follow->show->newest_wall_ns > OVERLAP_NS) {
 		codec_doc_set_u64(follow->request, CODEC_EVENTS_GET_SINCE,
 		                  follow->show->newest_wall_ns - OVERLAP_NS);
 		codec_doc_set_u64(follow->request, CODEC_EVENTS_GET_LIMIT, 0);
 	}
-	bool up = codec_doc_encode(follow->request, &data, &size_bytes) == PR_OK &&
-	          bus_client_send(follow->recorder->client, data, size_bytes) == PR_OK &&
-	          bus_client_link(follow->recorder->client) == BUS_LINK_UP;
-	if (!up && !follow->silent) {
-		cli_note(follow->show->cli, "-- %s is gone; waiting for it --",
-		         follow->recorder->what);
-	} else if (up && follow->silent) {
-		cli_note(follow->show->cli, "-- %s is back --", follow->recorder->what);
+	if (codec_doc_encode(follow->request, &data, &size_bytes) == PR_OK &&
+	    bus_client_send(follow->recorder->client, data, size_bytes) == PR_OK) {
+		follow->sent_ns = now_ns;
+		if (back) {
+			cli_note(cli, "-- %s is back --", follow->recorder->what);
+			follow->silent = false;
+		}
 	}
-	follow->silent = !up;
 }
 
 /* Until a signal, or until nobody reads our output. */

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #include "base/err.h"
 #include "cli/cli.h"
@@ -8,7 +9,31 @@
 struct list {
 	codec_doc_t **items;
 	size_t count, room;
+	const char *wanted; /* keep only what this word fits; NULL: all */
 };
+
+/* A part of the name, host, image or a group, or the beginning of a UUID or container ID. */
+static bool fits(const codec_doc_t *endpoint, const char *word)
+{
+	static const unsigned fields[] = { CODEC_ENDPOINT_NAME, CODEC_ENDPOINT_HOST_NAME,
+		                           CODEC_ENDPOINT_IMAGE };
+	struct pr_uuid id = codec_doc_uuid(endpoint, CODEC_ENDPOINT_UUID);
+	const char *container = codec_doc_text(endpoint, CODEC_ENDPOINT_CONTAINER_ID);
+	char text[PR_UUID_TEXT_BYTES];
+
+	for (size_t i = 0; i < PR_ARRAY_LEN(fields); i++) {
+		if (strcasestr(codec_doc_text(endpoint, fields[i]), word) != NULL) {
+			return true;
+		}
+	}
+	for (size_t i = 0; i < codec_doc_count(endpoint, CODEC_ENDPOINT_GROUPS); i++) {
+		if (strcmp(codec_doc_item(endpoint, CODEC_ENDPOINT_GROUPS, i), word) == 0) {
+			return true;
+		}
+	}
+	return strncasecmp(pr_uuid_format(&id, text), word, strlen(word)) == 0 ||
+	       strncasecmp(container, word, strlen(word)) == 0;
+}
 
 static void list_done(struct list *list)
 {
@@ -22,7 +47,8 @@ static bool endpoint_keep(void *arg, codec_doc_t **item_p)
 {
 	struct list *list = arg;
 
-	if (codec_doc_type(*item_p) != CODEC_ENDPOINT) {
+	if (codec_doc_type(*item_p) != CODEC_ENDPOINT ||
+	    (list->wanted != NULL && !fits(*item_p, list->wanted))) {
 		return true;
 	}
 	if (list->count == list->room) {
@@ -107,16 +133,16 @@ int cli_run_hosts(struct cli *cli)
 {
 	_cleanup_(codec_doc_destroy) codec_doc_t *request = codec_doc_new(CODEC_ENDPOINTS_GET);
 	_cleanup_(list_done) struct list list = { 0 };
-	const char *name = cli->options.word_count > 0 ? cli->options.words[0] : "";
 	int status;
 
-	if (request != NULL) {
-		codec_doc_set_text(request, CODEC_ENDPOINTS_GET_NAME, name);
+	if (cli->options.word_count > 0) {
+		list.wanted = cli->options.words[0];
 	}
 	status = ask(cli, request, &list);
-	if (status == CLI_DONE && list.count == 0 && name[0] != '\0') {
+	if (status == CLI_DONE && list.count == 0 && list.wanted != NULL) {
 		return cli_fail(cli, CLI_NOT_FOUND,
-		                "no host or container '%s'. See `portreeve hosts`", name);
+		                "no host or container fits '%s'. See `portreeve hosts`",
+		                list.wanted);
 	}
 	return status == CLI_DONE ? list_print(cli, &list) : status;
 }

@@ -171,7 +171,8 @@ static int config_write(struct cli *cli, const struct join *join)
 	}
 	written = dprintf(fd,
 	                  "# Written by portreeve join.\n"
-	                  "key = %s\ncontroller = %s\ncontroller_key = %s\nauthority_key = %s\n",
+	                  "key = \"%s\"\ncontroller = \"%s\"\ncontroller_key = \"%s\"\n"
+	                  "authority_key = \"%s\"\n",
 	                  join->key_path, join->token.endpoint,
 	                  bus_key_format(join->token.server_key, server),
 	                  bus_key_format(join->authority_key, authority));
@@ -194,11 +195,12 @@ static int joined_say(struct cli *cli, const struct join *join)
 		               ? CLI_DONE
 		               : CLI_ERROR;
 	}
-	fprintf(cli->out, "enrolled as %s, role %s; configuration %s, key %s\n", join->name, role,
+	fprintf(cli->out, "enrolled with role %s; configuration %s, key %s\n", role,
 	        join->config_path, join->key_path);
 	if (join->pending) {
+		char id[PR_UUID_TEXT_BYTES];
 		cli_note(cli, "An administrator must let you in: portreeve agent approve %s",
-		         join->name);
+		         pr_uuid_format(&join->id, id));
 	}
 	return CLI_DONE;
 }

@@ -153,8 +153,14 @@ int cli_run_policy_check(struct cli *cli)
 		               ? CLI_DONE
 		               : CLI_ERROR;
 	}
-	fprintf(cli->out, "%s: no errors, %zu rules%s\n", path, rules,
-	        cli->options.offline ? " (not asked the controller)" : "");
+	if (answer != NULL && codec_doc_type(answer) == CODEC_OK) {
+		char shown[1024];
+		fprintf(cli->out, "%s: %s\n", path,
+		        pr_log_escape(codec_doc_text(answer, CODEC_OK_TEXT), shown, sizeof(shown)));
+	} else {
+		fprintf(cli->out, "%s: good: %zu rules; the controller was not asked\n", path,
+		        rules);
+	}
 	return CLI_DONE;
 }
 

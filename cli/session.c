@@ -218,7 +218,12 @@ bool cli_answers(const codec_doc_t *doc, uint64_t id)
 {
 	const struct codec_message *message = codec_message_find(codec_doc_type(doc));
 
-	return strcmp(message->fields[0].name, "id") == 0 && codec_doc_u64(doc, 0) == id;
+	if (strcmp(message->fields[0].name, "id") != 0) {
+		return false;
+	}
+	/* An error without an id: the peer would not even read our request, the only one. */
+	return codec_doc_u64(doc, 0) == id ||
+	       (message->type == CODEC_ERROR && codec_doc_u64(doc, 0) == 0);
 }
 
 /* The next frame before the end, decoded; others' answers are passed over. */
@@ -238,11 +243,12 @@ static int answer_receive(struct cli *cli, struct cli_peer *peer, uint64_t id,
 			if (now_ns >= end_ns) {
 				return say_silent(cli, peer);
 			}
-			uint64_t left_ms = (end_ns - now_ns) / PR_NS_PER_MS + 1;
-			wait_for(peer, left_ms < 200 ? left_ms : 200);
+			/* Only here: an answer may lie there though the key is no more good. */
 			if (bus_client_link(peer->client) == BUS_LINK_REFUSED) {
 				return say_refused(cli, peer);
 			}
+			uint64_t left_ms = (end_ns - now_ns) / PR_NS_PER_MS + 1;
+			wait_for(peer, left_ms < 200 ? left_ms : 200);
 			continue;
 		}
 		if (ret == PR_OK) {

@@ -1,4 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
+#include <inttypes.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/err.h"
@@ -32,6 +34,42 @@ static const char *fact_split(const char *fact, char *name, size_t size_bytes)
 	memcpy(name, fact, kept);
 	name[kept] = '\0';
 	return fact[length] == ' ' ? fact + length + 1 : "";
+}
+
+/* For people: times, sizes and lengths of time by the ending of their name, which goes. */
+static const char *value_show(const struct cli *cli, char *name, const char *value, char *text,
+                              size_t size_bytes)
+{
+	static const char *const units[] = { "B", "KiB", "MiB", "GiB", "TiB" };
+	char *ending = strrchr(name, '_');
+	char *wall = strstr(name, "_wall_ns");
+	uint64_t number;
+	size_t unit = 0;
+
+	if (ending == NULL || value[0] == '\0' || strspn(value, "0123456789") != strlen(value)) {
+		return value;
+	}
+	number = strtoull(value, NULL, 10);
+	if (wall != NULL && wall[8] == '\0') {
+		char time[CLI_TIME_BYTES];
+		(void)snprintf(text, size_bytes, "%s", cli_time_format(&cli->style, number, time));
+		*wall = '\0';
+	} else if (strcmp(ending, "_bytes") == 0) {
+		double size = (double)number;
+		for (; size >= 1024 && unit + 1 < PR_ARRAY_LEN(units); unit++) {
+			size /= 1024;
+		}
+		(void)snprintf(text, size_bytes, "%.*f %s", unit > 0, size, units[unit]);
+		*ending = '\0';
+	} else if (strcmp(ending, "_s") == 0) {
+		(void)snprintf(text, size_bytes, "%" PRIu64 "d %02u:%02u:%02u", number / 86400,
+		               (unsigned)(number / 3600 % 24), (unsigned)(number / 60 % 60),
+		               (unsigned)(number % 60));
+		*ending = '\0';
+	} else {
+		return value;
+	}
+	return text;
 }
 
 static bool json_write(struct answers *answers, const codec_doc_t *status)
@@ -68,6 +106,8 @@ static bool status_take(void *arg, codec_doc_t **item_p)
 		bool repeated = i > 0 && answers->cli->style.terminal;
 		cli_table_cell(answers->table, CLI_PLAIN, "%s",
 		               repeated ? " " : codec_doc_text(status, CODEC_STATUS_SERVICE));
+		char text[64];
+		value = value_show(answers->cli, name, value, text, sizeof(text));
 		cli_table_cell(answers->table, CLI_PLAIN, "%s", name);
 		cli_table_cell(answers->table, CLI_PLAIN, "%s", value);
 	}

@@ -61,21 +61,6 @@ static int text_with_mode(struct call *call, const char *group, const char *mode
 	if (ret != PR_OK) {
 		return edit_failed(call, ret, errors);
 	}
-	/* The stricter of two lines stands, so any other line of this group has to go. */
-	for (size_t i = edit.line + 1; policy_model_line(model, i) != NULL;) {
-		policy_model_t *next = NULL;
-		struct policy_edit remove = { .line = i, .remove_count = 1 };
-		if (!is_mode_of(policy_model_line(model, i), group)) {
-			i++;
-			continue;
-		}
-		ret = policy_model_edit(model, &remove, errors, &next);
-		if (ret != PR_OK) {
-			return edit_failed(call, ret, errors);
-		}
-		policy_model_destroy(&model);
-		model = next;
-	}
 	return policy_text_format(model, ret_text, ret_bytes);
 }
 

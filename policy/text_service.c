@@ -153,13 +153,18 @@ static bool read_list(struct policy_parser *parser, int protocol, const char *te
 bool policy_value_service(struct policy_parser *parser)
 {
 	const char *text = parser->token.text;
-	if (parser->token.kind == POLICY_TOKEN_WORD && strcmp(text, "any") == 0) {
+	if (policy_token_is(parser, "any")) {
 		return add_range(parser, &(struct policy_service){ .any = true }) &&
 		       policy_token_next(parser);
 	}
+	if (parser->token.kind == POLICY_TOKEN_STRING) {
+		return policy_token_error(parser,
+		                          "\"%.*s\": no word of the language stands in quotes",
+		                          POLICY_SHOWN(text));
+	}
 	size_t bytes = strcspn(text, "/");
 	int protocol = protocol_of(text, bytes);
-	if (protocol < 0 || parser->token.kind != POLICY_TOKEN_WORD) {
+	if (protocol < 0) {
 		return unknown_service(parser);
 	}
 	if (text[bytes] == '/') {

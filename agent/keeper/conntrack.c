@@ -189,16 +189,18 @@ static void entry_report(const struct mark_walk *walk, const struct attributes *
 		return;
 	}
 	/* Picked up in mid-stream, conntrack's direction is a guess: the listener knows better. */
-	if (flow.protocol == IPPROTO_TCP && flow.outbound &&
-	    flows_port_listening(walk->context, flow.source_port) &&
-	    !(flows_address_local(walk->context, &flow.destination) &&
-	      flows_port_listening(walk->context, flow.destination_port))) {
+	uint16_t local_port = flow.outbound ? flow.source_port : flow.destination_port;
+	bool inbound = flows_port_listening(walk->context, local_port);
+	bool inside = flow.outbound && flows_address_local(walk->context, &flow.destination);
+	if (flow.protocol == IPPROTO_TCP && !walk->keeper->about.conntrack_before &&
+	    (inside ? inbound && !flows_port_listening(walk->context, flow.destination_port)
+	            : inbound == flow.outbound)) {
 		struct keeper_flow swapped = flow;
 		swapped.source = flow.destination;
 		swapped.source_port = flow.destination_port;
 		swapped.destination = flow.source;
 		swapped.destination_port = flow.source_port;
-		swapped.outbound = flows_address_local(walk->context, &swapped.source);
+		swapped.outbound = inside || !flow.outbound;
 		flow = swapped;
 	}
 	walk->on_flow(&flow, walk->arg);
@@ -297,28 +299,43 @@ static void tcp_info_put(struct nlmsghdr *message, bool opening)
 	mnl_attr_nest_end(message, info);
 }
 
-int conntrack_inject(struct keeper *keeper, const struct keeper_flow *flow, uint32_t timeout_s,
-                     bool opening)
+static int flow_put(struct keeper *keeper, const struct keeper_flow *flow, uint32_t timeout_s,
+                    bool opening, bool create)
 {
 	char buffer[1024] __attribute__((aligned(8)));
 	struct tuple forth = { flow->source, flow->destination, flow->source_port,
 		               flow->destination_port, flow->protocol };
 	struct tuple back = { flow->destination, flow->source, flow->destination_port,
 		              flow->source_port, flow->protocol };
+	uint16_t flags = create ? NLM_F_CREATE | NLM_F_EXCL | NLM_F_ACK : NLM_F_ACK;
 	uint8_t family = pr_addr_is_v4(&flow->source) ? AF_INET : AF_INET6;
 
 	struct nlmsghdr *message = netlink_header(buffer, NFNL_SUBSYS_CTNETLINK, IPCTNL_MSG_CT_NEW,
-	                                          NLM_F_CREATE | NLM_F_EXCL | NLM_F_ACK, family, 0,
-	                                          ++keeper->sequence);
+	                                          flags, family, 0, ++keeper->sequence);
 	tuple_put(message, CTA_TUPLE_ORIG, &forth);
-	tuple_put(message, CTA_TUPLE_REPLY, &back);
-	mnl_attr_put_u32(message, CTA_STATUS, htonl(opening ? IPS_CONFIRMED : STATUS_ALIVE));
+	if (create) {
+		tuple_put(message, CTA_TUPLE_REPLY, &back);
+		mnl_attr_put_u32(message, CTA_STATUS,
+		                 htonl(opening ? IPS_CONFIRMED : STATUS_ALIVE));
+	}
 	mnl_attr_put_u32(message, CTA_TIMEOUT, htonl(timeout_s));
 	mnl_attr_put_u32(message, CTA_MARK, htonl(keeper->config.mark_allow));
+	mnl_attr_put_u32(message, CTA_MARK_MASK, htonl(keeper->config.mark_mask));
 	if (flow->protocol == IPPROTO_TCP) {
 		tcp_info_put(message, opening);
 	}
 	return netlink_ask(keeper->change, message, NULL, NULL);
+}
+
+int conntrack_inject(struct keeper *keeper, const struct keeper_flow *flow, uint32_t timeout_s,
+                     bool opening)
+{
+	return flow_put(keeper, flow, timeout_s, opening, true);
+}
+
+int conntrack_refresh(struct keeper *keeper, const struct keeper_flow *flow, uint32_t timeout_s)
+{
+	return flow_put(keeper, flow, timeout_s, false, false);
 }
 
 /* -------------------------------------------------------------------------------------- probe */

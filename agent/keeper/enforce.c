@@ -463,6 +463,12 @@ int rulebook_build(struct rulebook *book, const struct rules_input *input)
 	rule_comment(book, text);
 	rule_verdict(book, NFT_RETURN, NULL);
 	rule_end(book);
+	if (input->about.conntrack_held) {
+		/* No packet comes here; that the rule exists keeps tracking on. */
+		rule_begin(book, CHAIN_ABOUT, COUNTER_NONE);
+		rule_match_state(book, STATE_ESTABLISHED);
+		rule_end(book);
+	}
 
 	if (input->about.state == KEEPER_ENFORCE) {
 		rules_enforce_build(book, input);

@@ -200,7 +200,12 @@ static int socket_take(const struct nlmsghdr *message, void *arg)
 	int error = conntrack_inject(walk->keeper, &flow, timeout_s,
 	                             socket->idiag_state == TCP_SYN_SENT);
 	if (error == PR_EEXIST) {
-		return PR_OK; /* known and marked already, or the other end of a loopback flow */
+		/* Known, marked and reported already, or the other end of a loopback flow. */
+		if (!tcp || !whole || walk->keeper->about.conntrack_before) {
+			return PR_OK;
+		}
+		error = conntrack_refresh(walk->keeper, &flow, timeout_s);
+		return error == PR_ENOENT ? PR_OK : error;
 	}
 	if (error == PR_OK && walk->on_flow != NULL) {
 		walk->on_flow(&flow, walk->arg);

@@ -124,6 +124,12 @@ int conntrack_mark_all(struct keeper *keeper, uint32_t value, const struct flow_
  */
 int conntrack_inject(struct keeper *keeper, const struct keeper_flow *flow, uint32_t timeout_s,
                      bool opening) _must_check_;
+/**
+ * The same for an entry that may be left from a time when tracking was on: established again, its
+ * windows not judged. PR_ENOENT when it has ended.
+ */
+int conntrack_refresh(struct keeper *keeper, const struct keeper_flow *flow,
+                      uint32_t timeout_s) _must_check_;
 int conntrack_probe(struct keeper *keeper, bool *ret_active) _must_check_;
 
 /* ---------------------------------------------------------------------- sockets.c, conflict.c */

@@ -250,12 +250,43 @@ bool keeper_adopted(const keeper_t *keeper)
 	return keeper->adopted;
 }
 
+static void queue_lines_parse(const char *text, const struct keeper_config *config,
+                              struct keeper_counters *counters)
+{
+	while (*text != '\0') {
+		unsigned int queue, port, held, mode, range, full, user;
+		if (sscanf(text, "%u %u %u %u %u %u %u", &queue, &port, &held, &mode, &range, &full,
+		           &user) == 7 &&
+		    queue >= config->queue_first &&
+		    queue < (unsigned int)config->queue_first + config->queue_count) {
+			counters->queue_held += held;
+			counters->queue_full_dropped += full;
+			counters->queue_send_dropped += user;
+			counters->queues_bound++;
+		}
+		text += strcspn(text, "\n");
+		text += *text == '\n';
+	}
+}
+
+static int queue_counters_read(struct keeper *keeper, struct keeper_counters *counters)
+{
+	char text[8192];
+	int error = netns_file_read(keeper->namespace_fd, QUEUE_PATH, text, sizeof(text));
+	if (error == PR_OK) {
+		counters->queue_held = 0;
+		queue_lines_parse(text, &keeper->config, counters);
+	}
+	return error;
+}
+
 /* -------------------------------------------------------------------------------------- states */
 
 static int apply(struct keeper *keeper, enum keeper_state state, struct keeper_error *ret_error)
 {
 	struct about about = keeper->about;
 	about.state = state;
+	about.conntrack_held = state == KEEPER_OBSERVE && about.conntrack_held;
 	int error = ruleset_apply(keeper, &about, ret_error);
 	if (error == PR_OK) {
 		keeper->about.state = state;
@@ -303,6 +334,39 @@ static void loose_restore(struct keeper *keeper)
 	keeper->about.loose_before = -1;
 }
 
+static int queue_wait(struct keeper *keeper)
+{
+	struct keeper_counters counters = { .queue_held = 1 };
+	struct timespec wait = { .tv_nsec = 10 * PR_NS_PER_MS };
+	uint64_t end_ns = pr_clock_monotonic_ns() + KEEPER_DRAIN_MS * PR_NS_PER_MS;
+
+	for (;;) {
+		int error = queue_counters_read(keeper, &counters);
+		if (error != PR_OK || counters.queue_held == 0) {
+			return error;
+		}
+		if (pr_clock_monotonic_ns() >= end_ns) {
+			return PR_ETIMEOUT;
+		}
+		(void)nanosleep(&wait, NULL);
+	}
+}
+
+/*
+ * When tracking goes off its hooks go, and with any hook the kernel drops every packet that waits
+ * in a queue of the namespace. So tracking is held on until the gate has answered them.
+ */
+static int tracking_release(struct keeper *keeper, struct keeper_error *ret_error)
+{
+	int error = queue_wait(keeper);
+	if (error == PR_ETIMEOUT) {
+		log_debug("packets still wait in the queue: tracking stays on until the next time");
+		return PR_OK;
+	}
+	keeper->about.conntrack_held = false;
+	return apply(keeper, KEEPER_OBSERVE, ret_error);
+}
+
 static int go_observe(struct keeper *keeper, struct keeper_error *ret_error)
 {
 	enum keeper_state from = keeper->about.state;
@@ -310,19 +374,24 @@ static int go_observe(struct keeper *keeper, struct keeper_error *ret_error)
 
 	if (error == PR_OK && from >= KEEPER_PREPARE) {
 		loose_restore(keeper);
+		keeper->about.conntrack_held = true;
 	}
 	if (error == PR_OK) {
 		error = apply(keeper, KEEPER_OBSERVE, ret_error);
 	}
-	if (error != PR_OK || from < KEEPER_PREPARE) {
-		return error;
+	if (error == PR_OK && from >= KEEPER_PREPARE) {
+		/* A mark that stayed would let a later flow with the same tuple pass unseen. */
+		error = conntrack_mark_all(keeper, 0, NULL, NULL, NULL);
+		if (error != PR_OK) {
+			return keeper_fail(ret_error, error,
+			                   "observing, but old conntrack marks stay: %s",
+			                   pr_strerror(error));
+		}
 	}
-	/* A mark that stayed would let a later flow with the same tuple pass unseen. */
-	error = conntrack_mark_all(keeper, 0, NULL, NULL, NULL);
-	return error == PR_OK ? PR_OK
-	                      : keeper_fail(ret_error, error,
-	                                    "observing, but old conntrack marks stay: %s",
-	                                    pr_strerror(error));
+	if (error == PR_OK && keeper->about.conntrack_held) {
+		error = tracking_release(keeper, ret_error);
+	}
+	return error;
 }
 
 static int go_prepare(struct keeper *keeper, struct keeper_error *ret_error)
@@ -495,29 +564,9 @@ int keeper_socket_open(keeper_t *keeper, enum keeper_socket kind, unsigned int i
 	return error;
 }
 
-static void queue_lines_parse(const char *text, const struct keeper_config *config,
-                              struct keeper_counters *counters)
-{
-	while (*text != '\0') {
-		unsigned int queue, port, held, mode, range, full, user;
-		if (sscanf(text, "%u %u %u %u %u %u %u", &queue, &port, &held, &mode, &range, &full,
-		           &user) == 7 &&
-		    queue >= config->queue_first &&
-		    queue < (unsigned int)config->queue_first + config->queue_count) {
-			counters->queue_held += held;
-			counters->queue_full_dropped += full;
-			counters->queue_send_dropped += user;
-			counters->queues_bound++;
-		}
-		text += strcspn(text, "\n");
-		text += *text == '\n';
-	}
-}
-
 int keeper_counters_read(keeper_t *keeper, struct keeper_counters *ret_counters,
                          struct keeper_error *ret_error)
 {
-	char text[8192];
 	uint64_t values[_COUNTER_MAX] = { 0 };
 	struct keeper_counters counters = { 0 };
 	int error = PR_OK;
@@ -539,12 +588,11 @@ int keeper_counters_read(keeper_t *keeper, struct keeper_counters *ret_counters,
 #define X(name, doc) counters.name = values[COUNTER_##name];
 	KEEPER_COUNTER_LIST(X)
 #undef X
-	error = netns_file_read(keeper->namespace_fd, QUEUE_PATH, text, sizeof(text));
+	error = queue_counters_read(keeper, &counters);
 	if (error != PR_OK) {
 		return keeper_fail(ret_error, error, QUEUE_PATH " cannot be read: %s",
 		                   pr_strerror(error));
 	}
-	queue_lines_parse(text, &keeper->config, &counters);
 	*ret_counters = counters;
 	return PR_OK;
 }

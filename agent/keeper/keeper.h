@@ -151,6 +151,9 @@ enum keeper_socket {
 /** How long ENFORCE waits in PREPARE when it does not start there. */
 #define KEEPER_SETTLE_MS 100
 
+/** How long OBSERVE from ENFORCE waits at most for verdicts on packets that are still held. */
+#define KEEPER_DRAIN_MS 1000
+
 typedef struct keeper keeper_t;
 
 void keeper_config_default(struct keeper_config *config);
@@ -195,9 +198,10 @@ bool keeper_adopted(const keeper_t *keeper);
  * through prepare: conntrack on and everything that passes marked; then live flows of the conntrack
  * and socket tables are marked or injected and given to @p on_flow; then the rules close. It waits
  * KEEPER_SETTLE_MS in between; set PREPARE first and ENFORCE later to do that wait elsewhere. From
- * enforce to observe takes our marks off again. The same state again renews the rules (adoption
- * does that). NONE deletes the table: only from OBSERVE, and once the gate has answered what its
- * queue still holds (the kernel drops held packets when a hook goes).
+ * enforce to observe takes our marks off again; conntrack is let go only once the queue is empty
+ * (KEEPER_DRAIN_MS at most, else at the next call): when a hook goes, the kernel drops held
+ * packets. The same state again renews the rules (adoption does that). NONE deletes the table: only
+ * from OBSERVE, and once the gate has answered what its queue still holds.
  *
  * @param on_flow  NULL: nobody wants to know.
  *

@@ -2,6 +2,7 @@
 /* Changes of state on the real kernel under load, with translation, and with others at work. */
 #include <netinet/in.h>
 #include <poll.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -37,11 +38,25 @@ static void *churn_main(void *arg)
 	return NULL;
 }
 
+/* Tcp: RetransSegs is the 12th number of the second line that begins with "Tcp:". */
+static unsigned int retransmissions(int space)
+{
+	char text[8192];
+	world_read(space, "/proc/thread-self/net/snmp", text, sizeof(text));
+	const char *line = strstr(text, "\nTcp:");
+	line = line == NULL ? NULL : strstr(line + 1, "\nTcp:");
+	for (int i = 0; i < 12 && line != NULL; i++) {
+		line = strchr(line + 1, ' ');
+	}
+	return line == NULL ? 1000000 : (unsigned int)strtoul(line, NULL, 10);
+}
+
 static void test_churn(struct bench *b)
 {
 	struct churn churn = { .bench = b };
 	pthread_t thread;
 	int error = PR_OK;
+	unsigned int again = retransmissions(b->world.left) + retransmissions(b->world.right);
 
 	bench_verdict_set(b, STAND_IN_ALLOW);
 	(void)pthread_create(&thread, NULL, churn_main, &churn);
@@ -56,6 +71,8 @@ static void test_churn(struct bench *b)
 	atomic_store(&churn.stop, true);
 	(void)pthread_join(thread, NULL);
 	ok(error == PR_OK, "observe and enforce five times: %s", b->error.text);
+	again = retransmissions(b->world.left) + retransmissions(b->world.right) - again;
+	ok(again == 0, "%u segments were sent again", again);
 	ok(churn.failed == 0 && churn.slowest_ns < 500000000,
 	   "%u connections meanwhile, %u failed, slowest %.1f ms", churn.done, churn.failed,
 	   (double)churn.slowest_ns / 1e6);
@@ -188,6 +205,75 @@ static void test_two_queues(struct bench *b)
 	   "the queue number stays: %s", b->error.text);
 }
 
+/* Out of enforce with a packet in the queue: it waits for its verdict and arrives. */
+static void *release_later(void *arg)
+{
+	(void)poll(NULL, 0, 150);
+	stand_in_release(arg, STAND_IN_ALLOW);
+	return NULL;
+}
+
+static void test_held_to_observe(struct bench *b)
+{
+	char text[8];
+	pthread_t thread;
+
+	bench_verdict_set(b, STAND_IN_HOLD);
+	int server = end_listen(b->world.right, SOCK_DGRAM, RIGHT4, 8300);
+	int client = end_connect(b->world.left, SOCK_DGRAM, RIGHT4, 8300, WAIT);
+	(void)send(client, "x", 1, 0);
+	(void)poll(NULL, 0, 50);
+	(void)pthread_create(&thread, NULL, release_later, &b->gate);
+	bench_set(b, KEEPER_OBSERVE, "observe while a packet waits");
+	(void)pthread_join(thread, NULL);
+	ok(end_receive(server, text, sizeof(text), WAIT) == 1, "it arrives");
+	bool active = true;
+	for (int i = 0; i < 20 && active; i++) {
+		/* The kernel lets go of a deleted rule a little later. */
+		(void)poll(NULL, 0, 50);
+		ok(keeper_conntrack_active(b->keeper, &active) == PR_OK, "probe");
+	}
+	ok(!active, "tracking is off then");
+	bench_verdict_set(b, STAND_IN_ALLOW);
+	bench_set(b, KEEPER_ENFORCE, "enforce");
+	(void)close(server);
+	(void)close(client);
+}
+
+/* Tracking off for long, a stream far beyond its old window, and on again: it must not stall. */
+static void test_stale_windows(struct bench *b)
+{
+	static char large[262144];
+	char got[262144];
+	int listener = end_listen(b->world.right, SOCK_STREAM, RIGHT4, 8301);
+	int client = end_connect(b->world.left, SOCK_STREAM, RIGHT4, 8301, WAIT);
+	int server = end_accept(listener, WAIT);
+	size_t moved = 0;
+
+	ok(client >= 0 && server >= 0, "a connection in enforce");
+	bench_set(b, KEEPER_OBSERVE, "observe");
+	while (moved < 16 << 20) {
+		ssize_t put = send(client, large, sizeof(large), MSG_DONTWAIT | MSG_NOSIGNAL);
+		int have = end_receive(server, got, sizeof(got), WAIT);
+		if (have <= 0) {
+			break;
+		}
+		moved += (size_t)have;
+		(void)put;
+	}
+	ok(moved >= 16 << 20, "16 MiB pass untracked");
+	while (end_receive(server, got, sizeof(got), 50) > 0) {
+	}
+	bench_set(b, KEEPER_ENFORCE, "enforce");
+	ok(send(client, "x", 1, 0) == 1 && end_receive(server, got, sizeof(got), SHORT) == 1 &&
+	           send(server, "y", 1, 0) == 1 &&
+	           end_receive(client, got, sizeof(got), SHORT) == 1,
+	   "and the connection goes on both ways");
+	(void)close(client);
+	(void)close(server);
+	(void)close(listener);
+}
+
 /* A lifeline that comes later is open at once, without a gate. */
 static void test_lifeline_change(struct bench *b)
 {
@@ -222,6 +308,8 @@ int main(void)
 	bench_gate_open(&b, STAND_IN_ALLOW);
 	bench_set(&b, KEEPER_ENFORCE, "enforce");
 	test_churn(&b);
+	test_held_to_observe(&b);
+	test_stale_windows(&b);
 	test_two_queues(&b);
 	test_lifeline_change(&b);
 	test_flushed(&b);

@@ -1,0 +1,352 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/err.h"
+#include "codec/codec.h"
+#include "tests/cli/fake.h"
+#include "tests/cli/sample.h"
+
+#define LIVE_NS (100 * PR_NS_PER_MS) /* a follower gets an event so often */
+
+struct serve {
+	const struct fake *fake;
+	bus_server_t *server;
+	struct bus_route route; /* of the request, and of the follower */
+	uint64_t id;
+	uint64_t follow_id, seq, next_ns;
+};
+
+bool fake_init(struct fake *fake)
+{
+	fake->client = pr_uuid_new();
+	fake->first_seq = 1;
+	return bus_key_new(&fake->controller_key) == PR_OK &&
+	       bus_key_new(&fake->recorder_key) == PR_OK &&
+	       bus_key_new(&fake->client_key) == PR_OK &&
+	       bus_sign_key_new(&fake->authority) == PR_OK;
+}
+
+/* Takes the document. */
+static void answer(struct serve *serve, codec_doc_t *doc)
+{
+	_cleanup_(codec_doc_destroy) codec_doc_t *owned = doc;
+	_cleanup_(pr_free) uint8_t *data = NULL;
+	size_t size_bytes;
+
+	codec_doc_set_u64(doc, 0, serve->id);
+	if (codec_doc_encode(doc, &data, &size_bytes) < 0 ||
+	    bus_server_send(serve->server, &serve->route, data, size_bytes) < 0) {
+		serve->follow_id = 0; /* who asked has gone */
+	}
+}
+
+static void say_ok(struct serve *serve, const char *text, uint64_t number)
+{
+	codec_doc_t *doc = codec_doc_new(CODEC_OK);
+
+	codec_doc_set_text(doc, CODEC_OK_TEXT, text);
+	codec_doc_set_u64(doc, CODEC_OK_NUMBER, number);
+	answer(serve, doc);
+}
+
+static void say_error(struct serve *serve, const char *code, const char *text)
+{
+	codec_doc_t *doc = codec_doc_new(CODEC_ERROR);
+
+	codec_doc_set_text(doc, CODEC_ERROR_CODE, code);
+	codec_doc_set_text(doc, CODEC_ERROR_TEXT, text);
+	codec_doc_add_text(doc, CODEC_ERROR_DETAILS, "a detail\033[2J");
+	answer(serve, doc);
+}
+
+static void say_end(struct serve *serve, bool complete)
+{
+	codec_doc_t *doc = codec_doc_new(CODEC_END);
+
+	codec_doc_set_u64(doc, CODEC_END_COMPLETE, complete);
+	answer(serve, doc);
+}
+
+static void say_directory(struct serve *serve)
+{
+	const struct fake *fake = serve->fake;
+	_cleanup_(codec_doc_destroy) codec_doc_t *services = codec_doc_new(CODEC_SERVICES);
+	_cleanup_(pr_free) uint8_t *body = NULL;
+	codec_doc_t *doc = codec_doc_new(CODEC_DIRECTORY);
+	struct bus_sign_key signer = fake->authority;
+	char key[BUS_KEY_TEXT_BYTES], id[PR_UUID_TEXT_BYTES];
+	uint8_t signature[BUS_SIGNATURE_BYTES];
+	size_t size_bytes;
+
+	if (fake->forged && bus_sign_key_new(&signer) < 0) {
+		exit(1);
+	}
+	codec_doc_set_u64(services, CODEC_SERVICES_NUMBER, 1);
+	if (fake->recorder_port != 0) {
+		codec_doc_addf(services, CODEC_SERVICES_RECORDERS, "tcp://127.0.0.1:%u %s %s",
+		               fake->recorder_port,
+		               bus_key_format(fake->recorder_key.public_key, key),
+		               pr_uuid_format(&fake->client, id));
+	}
+	if (codec_doc_encode(services, &body, &size_bytes) < 0 ||
+	    bus_sign(&signer, body, size_bytes, signature) < 0) {
+		exit(1);
+	}
+	codec_doc_set_blob(doc, CODEC_DIRECTORY_BODY, body, size_bytes);
+	codec_doc_set_blob(doc, CODEC_DIRECTORY_SIGNATURE, signature, sizeof(signature));
+	answer(serve, doc);
+}
+
+static void say_status(struct serve *serve, const char *service)
+{
+	codec_doc_t *doc = codec_doc_new(CODEC_STATUS);
+
+	codec_doc_set_text(doc, CODEC_STATUS_SERVICE, service);
+	codec_doc_add_text(doc, CODEC_STATUS_FACTS, "revision 42");
+	codec_doc_add_text(doc, CODEC_STATUS_FACTS, "rss_bytes 3145728");
+	codec_doc_add_text(doc, CODEC_STATUS_FACTS, "state all is well");
+	answer(serve, doc);
+	say_end(serve, true);
+}
+
+static void say_policy(struct serve *serve, uint64_t revision)
+{
+	codec_doc_t *doc = codec_doc_new(CODEC_POLICY);
+
+	codec_doc_set_u64(doc, CODEC_POLICY_REVISION, revision != 0 ? revision : 42);
+	codec_doc_set_text(doc, CODEC_POLICY_TEXT, "mode observe default\n# \033[2J\n");
+	codec_doc_set_text(doc, CODEC_POLICY_AUTHOR, "ana");
+	codec_doc_set_text(doc, CODEC_POLICY_MESSAGE, "why");
+	codec_doc_set_u64(doc, CODEC_POLICY_TIME, 1795476245123000000ULL);
+	answer(serve, doc);
+}
+
+static void endpoints_answer(struct serve *serve, const codec_doc_t *request)
+{
+	const char *name = codec_doc_text(request, CODEC_ENDPOINTS_GET_NAME);
+
+	if (strcmp(name, "nobody") == 0) {
+		say_error(serve, "PR_ENOENT", "no endpoint is called 'nobody'");
+		return;
+	}
+	if (strcmp(name, "two") == 0) {
+		say_error(serve, "PR_EAMBIG", "'two' may be 2 endpoints");
+		return;
+	}
+	if (strcmp(name, "silence") == 0) {
+		return;
+	}
+	answer(serve, sample_endpoint("apache", "container"));
+	if (name[0] == '\0') {
+		answer(serve, sample_endpoint("dockersrv", "host"));
+	}
+	say_end(serve, true);
+}
+
+static void controller_answer(struct serve *serve, const codec_doc_t *request)
+{
+	char text[256];
+
+	serve->id = codec_doc_u64(request, 0);
+	switch ((unsigned)codec_doc_type(request)) {
+	case CODEC_DIRECTORY_GET:
+		say_directory(serve);
+		return;
+	case CODEC_STATUS_GET:
+		say_status(serve, "controller");
+		return;
+	case CODEC_ENDPOINTS_GET:
+		endpoints_answer(serve, request);
+		return;
+	case CODEC_POLICY_GET:
+		say_policy(serve, codec_doc_u64(request, CODEC_POLICY_GET_REVISION));
+		return;
+	case CODEC_POLICY_LOG:
+		say_policy(serve, 42);
+		say_policy(serve, 41);
+		say_end(serve, true);
+		return;
+	case CODEC_POLICY_IMPORT:
+		say_ok(serve, "imported", 1);
+		return;
+	case CODEC_POLICY_COMMIT:
+		if (codec_doc_u64(request, CODEC_POLICY_COMMIT_FORCE) == 0) {
+			say_error(serve, "PR_ECONFLICT", "somebody committed meanwhile");
+		} else {
+			say_ok(serve, "", 43);
+		}
+		return;
+	case CODEC_MODE_SET:
+		(void)snprintf(text, sizeof(text), "mode %s of %s",
+		               codec_doc_text(request, CODEC_MODE_SET_MODE),
+		               codec_doc_text(request, CODEC_MODE_SET_GROUP));
+		say_ok(serve, text, 43);
+		return;
+	case CODEC_TOKEN_NEW:
+		serve->id = 0; /* as one who does not even read it */
+		say_error(serve, "PR_EROLE", "a key of role viewer may not send token_new");
+		return;
+	default:
+		say_error(serve, "PR_EINVAL", "the fake does not know that");
+	}
+}
+
+/* ---- recorder ---- */
+
+static void say_event(struct serve *serve, uint64_t seq)
+{
+	struct codec_event event = sample_event(seq);
+
+	event.time_wall_ns = pr_clock_wall_ns();
+	answer(serve, sample_row(&event));
+}
+
+static void say_lost(struct serve *serve)
+{
+	codec_doc_t *doc = codec_doc_new(CODEC_EVENTS_LOST);
+
+	codec_doc_set_u64(doc, CODEC_EVENTS_LOST_COUNT, 1204);
+	answer(serve, doc);
+}
+
+static void events_answer(struct serve *serve, const codec_doc_t *request)
+{
+	const char *query = codec_doc_text(request, CODEC_EVENTS_GET_QUERY);
+
+	if (codec_doc_u64(request, CODEC_EVENTS_GET_FOLLOW) == 0) {
+		for (uint64_t seq = 1; seq <= 3; seq++) {
+			say_event(serve, seq);
+		}
+		say_lost(serve);
+		say_end(serve, strcmp(query, "(name:web) verdict:denied,rejected,would-deny") == 0);
+		return;
+	}
+	if (serve->follow_id == serve->id) {
+		return; /* the same again: it lives */
+	}
+	serve->follow_id = serve->id;
+	serve->seq = serve->fake->first_seq;
+	for (unsigned i = 0; i < 3; i++) {
+		say_event(serve, serve->seq++);
+	}
+	serve->next_ns = pr_clock_monotonic_ns() + LIVE_NS;
+}
+
+static void recorder_answer(struct serve *serve, const codec_doc_t *request)
+{
+	serve->id = codec_doc_u64(request, 0);
+	if (codec_doc_type(request) == CODEC_STATUS_GET) {
+		say_status(serve, "recorder");
+	} else {
+		events_answer(serve, request);
+	}
+}
+
+static void recorder_tick(struct serve *serve)
+{
+	uint64_t now_ns = pr_clock_monotonic_ns();
+
+	if (serve->follow_id != 0 && now_ns >= serve->next_ns) {
+		serve->id = serve->follow_id;
+		say_event(serve, serve->seq++);
+		serve->next_ns = now_ns + LIVE_NS;
+	}
+}
+
+/* ---- processes ---- */
+
+static void serve_loop(struct serve *serve, bool recorder)
+{
+	for (;;) {
+		struct pollfd fd = { .fd = bus_server_fd(serve->server), .events = POLLIN };
+		struct bus_frame frame;
+		while (bus_server_receive(serve->server, &frame) == PR_OK) {
+			_cleanup_(codec_doc_destroy) codec_doc_t *request = NULL;
+			if (codec_doc_decode(frame.data, frame.size_bytes, &request) < 0) {
+				continue;
+			}
+			serve->route = frame.route;
+			if (recorder) {
+				recorder_answer(serve, request);
+			} else {
+				controller_answer(serve, request);
+			}
+		}
+		if (recorder) {
+			recorder_tick(serve);
+		}
+		(void)poll(&fd, 1, 20);
+	}
+}
+
+static void serve_run(const struct fake *fake, bool recorder, int port_fd)
+{
+	struct serve serve = { .fake = fake };
+	bus_keyring_t *keyring = bus_keyring_new();
+	bus_context_t *context = NULL;
+	struct bus_peer peer = { .id = fake->client, .role = BUS_ROLE_ADMIN, .name = "test" };
+	unsigned wanted = recorder ? fake->recorder_port : fake->controller_port;
+	char endpoint[64] = "tcp://127.0.0.1:*";
+	struct bus_server_options options = {
+		.endpoint = endpoint,
+		.key = recorder ? &fake->recorder_key : &fake->controller_key,
+		.roles = BUS_ROLE_ADMIN,
+		.frame_max_bytes = CODEC_DOC_MAX_BYTES,
+	};
+
+	if (wanted != 0) {
+		(void)snprintf(endpoint, sizeof(endpoint), "tcp://127.0.0.1:%u", wanted);
+	}
+	memcpy(peer.public_key, fake->client_key.public_key, BUS_KEY_BYTES);
+	if (keyring == NULL || bus_keyring_put(keyring, &peer) < 0 ||
+	    bus_context_new(keyring, &context) < 0 ||
+	    bus_server_new(context, &options, &serve.server) < 0) {
+		_exit(1);
+	}
+	unsigned port = bus_server_port(serve.server);
+	if (write(port_fd, &port, sizeof(port)) != sizeof(port)) {
+		_exit(1);
+	}
+	serve_loop(&serve, recorder);
+}
+
+static pid_t fake_start(const struct fake *fake, bool recorder, unsigned *ret_port)
+{
+	int ends[2];
+	pid_t pid;
+
+	if (pipe2(ends, O_CLOEXEC) != 0) {
+		return -1;
+	}
+	pid = fork();
+	if (pid == 0) {
+		(void)prctl(PR_SET_PDEATHSIG, SIGKILL);
+		close(ends[0]);
+		serve_run(fake, recorder, ends[1]);
+		_exit(1);
+	}
+	close(ends[1]);
+	if (pid > 0 && read(ends[0], ret_port, sizeof(*ret_port)) != sizeof(*ret_port)) {
+		pid = -1;
+	}
+	close(ends[0]);
+	return pid;
+}
+
+pid_t fake_controller_start(struct fake *fake)
+{
+	return fake_start(fake, false, &fake->controller_port);
+}
+
+pid_t fake_recorder_start(struct fake *fake)
+{
+	return fake_start(fake, true, &fake->recorder_port);
+}
