@@ -172,6 +172,13 @@ static int lost_send(struct link *link, const struct spool_frame *frame)
 	return link_send_document(link, document);
 }
 
+static void send_again(speaker_t *speaker)
+{
+	speaker->events.progress_ns = speaker->now_ns;
+	speaker->counters.events_repeated++;
+	spool_rewind(speaker->events.spool);
+}
+
 void events_turn(speaker_t *speaker)
 {
 	struct events *events = &speaker->events;
@@ -187,9 +194,7 @@ void events_turn(speaker_t *speaker)
 	if (sent <= acknowledged) {
 		events->progress_ns = speaker->now_ns;
 	} else if (speaker->now_ns - events->progress_ns >= SPEAKER_EVENT_ACK_NS) {
-		events->progress_ns = speaker->now_ns;
-		speaker->counters.events_repeated++;
-		spool_rewind(events->spool);
+		send_again(speaker);
 	}
 	while (spool_sent_seq(events->spool) < acknowledged + SPEAKER_EVENT_WINDOW &&
 	       spool_peek(events->spool, &frame) == PR_OK) {
@@ -241,5 +246,9 @@ void events_acknowledged(speaker_t *speaker, uint64_t seq)
 	if (seq > before) {
 		events->progress_ns = speaker->now_ns;
 		speaker->counters.events_acknowledged += seq - before;
+	} else if (spool_sent_seq(events->spool) > before &&
+	           speaker->now_ns - events->progress_ns >= SPEAKER_EVENT_HINT_NS) {
+		/* The recorder says the same again: it did not get what came next. */
+		send_again(speaker);
 	}
 }

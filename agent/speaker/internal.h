@@ -15,13 +15,14 @@
 
 #define SPEAKER_STATE_GET_NS     (1 * PR_NS_PER_S) /* heartbeat */
 #define SPEAKER_DIRECTORY_GET_NS (5 * PR_NS_PER_S)
-#define SPEAKER_INVENTORY_ACK_NS (3 * PR_NS_PER_S)   /* unanswered: from HELLO again */
-#define SPEAKER_EVENT_ACK_NS     (2 * PR_NS_PER_S)   /* no progress: send again */
-#define SPEAKER_LINK_TICK_NS     (50 * PR_NS_PER_MS) /* while a link is not up */
-#define SPEAKER_EVENT_WINDOW     8192                /* sent and not acknowledged */
-#define SPEAKER_HIGH_WATER       8192                /* frames each way of a link */
-#define SPEAKER_RETRY_NS         (10 * PR_NS_PER_MS) /* after a full queue */
-#define SPEAKER_ROUNDS_MAX       8                   /* of receive and send in one turn */
+#define SPEAKER_INVENTORY_ACK_NS (3 * PR_NS_PER_S)    /* unanswered: from HELLO again */
+#define SPEAKER_EVENT_ACK_NS     (2 * PR_NS_PER_S)    /* no progress: send again */
+#define SPEAKER_LINK_TICK_NS     (50 * PR_NS_PER_MS)  /* while a link is not up */
+#define SPEAKER_EVENT_HINT_NS    (200 * PR_NS_PER_MS) /* the same acknowledged again: likewise */
+#define SPEAKER_EVENT_WINDOW     8192                 /* sent and not acknowledged */
+#define SPEAKER_HIGH_WATER       8192                 /* frames each way of a link */
+#define SPEAKER_RETRY_NS         (10 * PR_NS_PER_MS)  /* after a full queue */
+#define SPEAKER_ROUNDS_MAX       8                    /* of receive and send in one turn */
 
 /* ---- links ---- */
 

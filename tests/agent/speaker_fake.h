@@ -7,6 +7,8 @@
  * thread, and a speaker beside them.
  */
 
+#include <dirent.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
@@ -411,6 +413,31 @@ static inline void fake_close(struct fake *fake)
 	}
 	bus_context_destroy(&fake->context);
 	bus_keyring_destroy(&fake->keyring);
+}
+
+static inline void fake_folder_clear(const char *folder)
+{
+	DIR *dir = opendir(folder);
+	struct dirent *entry;
+
+	while (dir != NULL && (entry = readdir(dir)) != NULL) {
+		(void)unlinkat(dirfd(dir), entry->d_name, 0);
+	}
+	if (dir != NULL) {
+		(void)closedir(dir);
+	}
+}
+
+/* After the speaker has gone. */
+static inline void fake_folder_remove(const struct fake *fake)
+{
+	char events[128];
+
+	(void)snprintf(events, sizeof(events), "%s/events", fake->folder);
+	fake_folder_clear(events);
+	(void)rmdir(events);
+	fake_folder_clear(fake->folder);
+	(void)rmdir(fake->folder);
 }
 
 /* A turn of everybody. */

@@ -2,36 +2,12 @@
 
 /* The whole speaker against a controller, two workers and a recorder on real sockets. */
 
-#include <dirent.h>
 #include <fcntl.h>
 
 #include "tests/agent/speaker_fake.h"
 
 static struct fake fake;
 static uint64_t next_request = 1;
-
-static void folder_clear(const char *folder)
-{
-	DIR *dir = opendir(folder);
-	struct dirent *entry;
-
-	while (dir != NULL && (entry = readdir(dir)) != NULL) {
-		(void)unlinkat(dirfd(dir), entry->d_name, 0);
-	}
-	if (dir != NULL) {
-		(void)closedir(dir);
-	}
-}
-
-static void state_clear(void)
-{
-	char events[128];
-
-	(void)snprintf(events, sizeof(events), "%s/events", fake.folder);
-	folder_clear(events);
-	(void)rmdir(events);
-	folder_clear(fake.folder);
-}
 
 static codec_doc_t *endpoint_make(unsigned number, const char *name)
 {
@@ -341,7 +317,6 @@ int main(void)
 	test_restart();
 	test_full();
 	fake_close(&fake);
-	state_clear();
-	(void)rmdir(fake.folder);
+	fake_folder_remove(&fake);
 	return tap_done();
 }
