@@ -22,6 +22,7 @@ struct keeper {
 	struct keeper_identity identity;
 	struct about about;
 	int namespace_fd;
+	int queues_fd;                /* the kernel's list of queues there */
 	struct mnl_socket *rules;     /* nf_tables transactions and dumps */
 	struct mnl_socket *conntrack; /* ctnetlink dumps */
 	struct mnl_socket *change;    /* ctnetlink changes while a dump runs */
@@ -47,6 +48,8 @@ int netns_run(int fd, int (*fn)(void *arg), void *arg) _must_check_;
 int netns_socket_open(int fd, int bus, struct mnl_socket **ret_socket) _must_check_;
 /** Read or write a small file of /proc inside the namespace. */
 int netns_file_read(int fd, const char *path, char *text, size_t size_bytes) _must_check_;
+/** Descriptor of such a file, to be read again and again; or an error. */
+int netns_file_open(int fd, const char *path) _must_check_;
 int netns_file_write(int fd, const char *path, const char *text) _must_check_;
 
 /* --------------------------------------------------------------------------------- netlink.c */

@@ -186,6 +186,7 @@ int keeper_open(const struct keeper_config *config, const struct keeper_place *p
 	keeper->config = *config;
 	keeper->about = about_new(config);
 	keeper->namespace_fd = -1;
+	keeper->queues_fd = -1;
 	(void)snprintf(where, sizeof(where), "process %d", place->pid);
 
 	error = netns_open(place, &keeper->namespace_fd);
@@ -194,6 +195,10 @@ int keeper_open(const struct keeper_config *config, const struct keeper_place *p
 	}
 	if (error == PR_OK) {
 		error = sockets_open(keeper);
+	}
+	if (error == PR_OK) {
+		keeper->queues_fd = netns_file_open(keeper->namespace_fd, QUEUE_PATH);
+		error = keeper->queues_fd < 0 ? keeper->queues_fd : PR_OK;
 	}
 	if (error != PR_OK) {
 		return keeper_fail(ret_error, error, "network namespace of %s cannot be opened: %s",
@@ -225,6 +230,7 @@ void keeper_destroy(keeper_t **keeper_p)
 			(void)mnl_socket_close(sockets[i]);
 		}
 	}
+	pr_fd_close(&keeper->queues_fd);
 	pr_fd_close(&keeper->namespace_fd);
 	free(keeper);
 	*keeper_p = NULL;
@@ -272,12 +278,15 @@ static void queue_lines_parse(const char *text, const struct keeper_config *conf
 static int queue_counters_read(struct keeper *keeper, struct keeper_counters *counters)
 {
 	char text[8192];
-	int error = netns_file_read(keeper->namespace_fd, QUEUE_PATH, text, sizeof(text));
-	if (error == PR_OK) {
-		counters->queue_held = 0;
-		queue_lines_parse(text, &keeper->config, counters);
+	ssize_t got = pread(keeper->queues_fd, text, sizeof(text) - 1, 0);
+
+	if (got < 0) {
+		return -errno;
 	}
-	return error;
+	text[got] = '\0';
+	counters->queue_held = 0;
+	queue_lines_parse(text, &keeper->config, counters);
+	return PR_OK;
 }
 
 /* -------------------------------------------------------------------------------------- states */

@@ -174,6 +174,19 @@ int netns_file_write(int fd, const char *path, const char *text)
 	return netns_run(fd, file_visit_run, &visit);
 }
 
+static int file_visit_open(void *arg)
+{
+	struct file_visit *visit = arg;
+	int fd = open(visit->path, O_RDONLY | O_CLOEXEC);
+	return fd < 0 ? -errno : fd;
+}
+
+int netns_file_open(int fd, const char *path)
+{
+	struct file_visit visit = { .path = path };
+	return netns_run(fd, file_visit_open, &visit);
+}
+
 int keeper_place_identify(const struct keeper_place *place, struct keeper_identity *ret_identity)
 {
 	_cleanup_(pr_fd_close) int fd = -1;

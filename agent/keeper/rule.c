@@ -89,11 +89,13 @@ void rulebook_done(struct rulebook *book)
 
 void rule_counter(struct rulebook *book, enum counter_id counter)
 {
-	struct nftnl_expr *expr = expr_new(book, "counter");
-	if (expr != NULL) {
-		nftnl_expr_set_u64(expr, NFTNL_EXPR_CTR_PACKETS, book->seed[counter]);
-		nftnl_expr_set_u64(expr, NFTNL_EXPR_CTR_BYTES, 0);
-		book->seed[counter] = 0;
+	struct nftnl_expr *expr = expr_new(book, "objref");
+	if (expr == NULL) {
+		return;
+	}
+	nftnl_expr_set_u32(expr, NFTNL_EXPR_OBJREF_IMM_TYPE, NFT_OBJECT_COUNTER);
+	if (nftnl_expr_set_str(expr, NFTNL_EXPR_OBJREF_IMM_NAME, counter_names[counter]) != 0) {
+		book->error = PR_ENOMEM;
 	}
 }
 

@@ -57,8 +57,7 @@ int about_parse(const char *text, struct about *ret_about) _must_check_;
 struct rulebook {
 	struct nftnl_rule *rules[RULEBOOK_MAX];
 	size_t count;
-	struct nftnl_rule *rule;     /* being built */
-	uint64_t seed[_COUNTER_MAX]; /* first value of each counter; taken by the first rule */
+	struct nftnl_rule *rule; /* being built */
 	int error;
 };
 

@@ -1,10 +1,13 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
+#include <arpa/inet.h>
+#include <stdatomic.h>
 #include <stdio.h>
 
 #include <libnftnl/batch.h>
 #include <libnftnl/chain.h>
 #include <libnftnl/common.h>
 #include <libnftnl/expr.h>
+#include <libnftnl/object.h>
 #include <libnftnl/rule.h>
 #include <libnftnl/set.h>
 #include <libnftnl/table.h>
@@ -163,6 +166,31 @@ static void put_set_removal(struct transaction *t, const char *name)
 	transaction_close(t);
 }
 
+/* They stay when rules are swapped, and "nft list counters" shows them by name. */
+static void put_counter(struct transaction *t, enum counter_id id)
+{
+	struct nftnl_udata_buf *comment = nftnl_udata_buf_alloc(NFTNL_UDATA_COMMENT_MAXLEN * 2);
+	struct nftnl_obj *counter = nftnl_obj_alloc();
+
+	if (counter == NULL || comment == NULL ||
+	    !nftnl_udata_put_strz(comment, NFTNL_UDATA_OBJ_COMMENT, counter_docs[id])) {
+		t->error = PR_ENOMEM;
+	} else {
+		nftnl_obj_set_str(counter, NFTNL_OBJ_TABLE, KEEPER_TABLE);
+		nftnl_obj_set_str(counter, NFTNL_OBJ_NAME, counter_names[id]);
+		nftnl_obj_set_u32(counter, NFTNL_OBJ_TYPE, NFT_OBJECT_COUNTER);
+		nftnl_obj_set_data(counter, NFTNL_OBJ_USERDATA, nftnl_udata_buf_data(comment),
+		                   nftnl_udata_buf_len(comment));
+		nftnl_obj_set_u64(counter, NFTNL_OBJ_CTR_PKTS, 0);
+		nftnl_obj_set_u64(counter, NFTNL_OBJ_CTR_BYTES, 0);
+		struct nlmsghdr *message = transaction_put(t, NFT_MSG_NEWOBJ, NLM_F_CREATE);
+		nftnl_obj_nlmsg_build_payload(message, counter);
+		transaction_close(t);
+	}
+	nftnl_udata_buf_free(comment);
+	nftnl_obj_free(counter);
+}
+
 static void put_flush(struct transaction *t)
 {
 	struct nlmsghdr *message = transaction_put(t, NFT_MSG_DELRULE, 0);
@@ -238,47 +266,42 @@ const char *ruleset_comment(struct nftnl_rule *rule)
 
 struct counter_walk {
 	uint64_t *values;
-	bool ours; /* at least one rule is there */
+	bool ours; /* at least one counter is there */
 };
 
-static int counter_take(struct nftnl_rule *rule, void *arg)
+static int counter_take(const struct nlmsghdr *message, void *arg)
 {
 	struct counter_walk *walk = arg;
-	uint64_t *values = walk->values;
-	const char *comment = ruleset_comment(rule);
-	const char *colon = comment == NULL ? NULL : strchr(comment, ':');
-	walk->ours = true;
-	if (colon == NULL) {
-		return PR_OK;
-	}
-	size_t length = (size_t)(colon - comment);
-	struct nftnl_expr_iter *iter = nftnl_expr_iter_create(rule);
-	if (iter == NULL) {
+	struct nftnl_obj *counter = nftnl_obj_alloc();
+
+	if (counter == NULL) {
 		return PR_ENOMEM;
 	}
-	for (struct nftnl_expr *expr; (expr = nftnl_expr_iter_next(iter)) != NULL;) {
-		if (strcmp(nftnl_expr_get_str(expr, NFTNL_EXPR_NAME), "counter") != 0) {
-			continue;
-		}
-		for (int i = 0; i < _COUNTER_MAX; i++) {
-			if (strlen(counter_names[i]) == length &&
-			    strncmp(counter_names[i], comment, length) == 0) {
-				values[i] += nftnl_expr_get_u64(expr, NFTNL_EXPR_CTR_PACKETS);
+	if (nftnl_obj_nlmsg_parse(message, counter) == 0) {
+		const char *name = nftnl_obj_get_str(counter, NFTNL_OBJ_NAME);
+		walk->ours = true;
+		for (int i = 0; name != NULL && i < _COUNTER_MAX; i++) {
+			if (strcmp(name, counter_names[i]) == 0) {
+				walk->values[i] = nftnl_obj_get_u64(counter, NFTNL_OBJ_CTR_PKTS);
 			}
 		}
 	}
-	nftnl_expr_iter_destroy(iter);
+	nftnl_obj_free(counter);
 	return PR_OK;
 }
 
 int ruleset_counters_read(struct keeper *keeper, uint64_t values[_COUNTER_MAX])
 {
+	char buffer[256] __attribute__((aligned(8)));
 	struct counter_walk walk = { .values = values };
 	int error = PR_EINTR;
 
 	for (int i = 0; i < DUMP_TRIES && error == PR_EINTR; i++) {
-		memset(values, 0, sizeof(*values) * _COUNTER_MAX);
-		error = ruleset_walk(keeper, KEEPER_TABLE, counter_take, &walk);
+		struct nlmsghdr *message = nftnl_nlmsg_build_hdr(
+			buffer, NFT_MSG_GETOBJ, NFPROTO_INET, NLM_F_DUMP, ++keeper->sequence);
+		mnl_attr_put_strz(message, NFTA_OBJ_TABLE, KEEPER_TABLE);
+		mnl_attr_put_u32(message, NFTA_OBJ_TYPE, htonl(NFT_OBJECT_COUNTER));
+		error = netlink_ask(keeper->rules, message, counter_take, &walk);
 	}
 	if (error == PR_OK && !walk.ours) {
 		return PR_ENOENT;
@@ -352,6 +375,9 @@ static int transaction_fill(struct keeper *keeper, struct transaction *t, const 
 	for (size_t i = 0; rulebook_chains[i] != NULL; i++) {
 		put_chain(t, rulebook_chains[i], NULL, about);
 	}
+	for (int i = 0; i < _COUNTER_MAX; i++) {
+		put_counter(t, (enum counter_id)i);
+	}
 	put_flush(t);
 	if (new_sets) {
 		put_set_removal(t, SET_SEEN4);
@@ -402,13 +428,7 @@ int ruleset_apply(struct keeper *keeper, const struct about *about, struct keepe
 	if (book == NULL) {
 		return keeper_fail(ret_error, PR_ENOMEM, "out of memory for rules");
 	}
-	if (keeper->about.state != KEEPER_NONE) {
-		error = ruleset_counters_read(keeper, book->seed);
-		error = error == PR_ENOENT ? PR_OK : error;
-	}
-	if (error == PR_OK) {
-		error = rulebook_build(book, &input);
-	}
+	error = rulebook_build(book, &input);
 	for (int try = 0; error == PR_OK && try < 2; try++) {
 		struct transaction t;
 		error = transaction_fill(keeper, &t, about, book, try == 1, &rules_first);
@@ -480,8 +500,12 @@ int ruleset_backend_probe(struct keeper *keeper, enum keeper_backend *ret_backen
 	static const enum keeper_backend candidates[] = { KEEPER_BACKEND_NATIVE,
 		                                          KEEPER_BACKEND_COMPAT };
 
-	*ret_backend = KEEPER_BACKEND_NONE;
-	for (size_t i = 0; i < PR_ARRAY_LEN(candidates); i++) {
+	/* A property of the kernel: asked once, because a refused transaction waits for RCU. */
+	static _Atomic int known = KEEPER_BACKEND_NONE;
+
+	*ret_backend = (enum keeper_backend)atomic_load(&known);
+	for (size_t i = 0; i < PR_ARRAY_LEN(candidates) && *ret_backend == KEEPER_BACKEND_NONE;
+	     i++) {
 		bool works = false;
 		int error = backend_try(keeper, candidates[i], &works);
 		if (error != PR_OK) {
@@ -489,8 +513,8 @@ int ruleset_backend_probe(struct keeper *keeper, enum keeper_backend *ret_backen
 		}
 		if (works) {
 			*ret_backend = candidates[i];
-			return PR_OK;
 		}
 	}
+	atomic_store(&known, (int)*ret_backend);
 	return PR_OK;
 }

@@ -29,7 +29,7 @@ static void expr_count(struct nftnl_expr *expr, bool save, struct census *c)
 	const char *name = nftnl_expr_get_str(expr, NFTNL_EXPR_NAME);
 	uint32_t size = 0;
 
-	if (strcmp(name, "counter") == 0) {
+	if (strcmp(name, "objref") == 0) {
 		c->counters++;
 	} else if (strcmp(name, "log") == 0) {
 		c->logs++;
@@ -188,31 +188,6 @@ static void test_enforce(void)
 	finish(&book);
 }
 
-static void test_seed(void)
-{
-	struct keeper_config config;
-	keeper_config_default(&config);
-	struct rules_input input = { .config = &config,
-		                     .about = { .state = KEEPER_ENFORCE },
-		                     .backend = KEEPER_BACKEND_COMPAT };
-	struct rulebook *book = calloc(1, sizeof(*book));
-	uint64_t sum = 0;
-
-	book->seed[COUNTER_builtin_refusal] = 77;
-	ok(rulebook_build(book, &input) == PR_OK, "build with old counts");
-	for (size_t i = 0; i < book->count; i++) {
-		struct nftnl_expr_iter *iter = nftnl_expr_iter_create(book->rules[i]);
-		for (struct nftnl_expr *expr; (expr = nftnl_expr_iter_next(iter)) != NULL;) {
-			if (strcmp(nftnl_expr_get_str(expr, NFTNL_EXPR_NAME), "counter") == 0) {
-				sum += nftnl_expr_get_u64(expr, NFTNL_EXPR_CTR_PACKETS);
-			}
-		}
-		nftnl_expr_iter_destroy(iter);
-	}
-	ok(sum == 77, "an old count goes on in one rule only: %llu", (unsigned long long)sum);
-	finish(&book);
-}
-
 static void test_about(void)
 {
 	struct about about = { .state = KEEPER_ENFORCE,
@@ -347,7 +322,6 @@ int main(void)
 {
 	test_observe();
 	test_enforce();
-	test_seed();
 	test_about();
 	test_config();
 	test_conflicts();
