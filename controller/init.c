@@ -11,6 +11,7 @@
 #include "base/clock.h"
 #include "base/err.h"
 #include "base/log.h"
+#include "base/privilege.h"
 #include "controller/process.h"
 #include "store/store.h"
 
@@ -300,7 +301,7 @@ int controller_init(const struct controller_conf *conf)
 	}
 	/* LMDB's files must be the daemon's own. */
 	if (ret == PR_OK) {
-		ret = privilege_switch(conf->user);
+		ret = pr_privilege_switch(conf->user);
 	}
 	controller_keys_wipe(&keys);
 	return ret == PR_OK ? fill_store(conf, &admin) : ret;

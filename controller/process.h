@@ -21,14 +21,6 @@ void controller_path(const struct controller_conf *conf, const char *name,
 /** tcp://ADDRESS:PORT, with brackets for IPv6. */
 void controller_endpoint(const char *address, unsigned port, char *text, size_t size_bytes);
 
-/**
- * Become @p user (if started by root and it is not NULL), and drop every capability for good.
- * Logs what failed. Any failure is fatal to the caller.
- */
-int privilege_drop(const char *user) _must_check_;
-/** Only the first half, for --init. */
-int privilege_switch(const char *user) _must_check_;
-
 /** What a child process starts with, all made by the supervisor before it forks. */
 struct process {
 	const struct controller_conf *conf;

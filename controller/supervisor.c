@@ -14,6 +14,7 @@
 #include "base/clock.h"
 #include "base/err.h"
 #include "base/log.h"
+#include "base/privilege.h"
 #include "base/program.h"
 #include "controller/process.h"
 
@@ -299,7 +300,7 @@ int controller_run(const struct controller_conf *conf)
 	if (controller_keys_load(conf, &keys) != PR_OK) {
 		return EXIT_FAILURE;
 	}
-	if (privilege_drop(conf->user) != PR_OK) {
+	if (pr_privilege_drop(conf->user) != PR_OK) {
 		return EXIT_FAILURE;
 	}
 	int ret = prepare(&supervisor);

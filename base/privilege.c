@@ -11,9 +11,9 @@
 
 #include "base/err.h"
 #include "base/log.h"
-#include "controller/process.h"
+#include "base/privilege.h"
 
-#define LOG_COMPONENT    "controller"
+#define LOG_COMPONENT    "privilege"
 #define CAPABILITIES_MAX 64
 
 static int failed(const char *what)
@@ -24,9 +24,9 @@ static int failed(const char *what)
 	return err;
 }
 
-int privilege_switch(const char *user)
+int pr_privilege_switch(const char *user)
 {
-	if (user == NULL || geteuid() != 0) {
+	if (user == NULL || user[0] == '\0' || geteuid() != 0) {
 		return PR_OK;
 	}
 	errno = 0;
@@ -82,13 +82,13 @@ static int clear_capabilities(void)
 	return PR_OK;
 }
 
-int privilege_drop(const char *user)
+int pr_privilege_drop(const char *user)
 {
 	struct rlimit no_core = { 0, 0 };
 
 	int ret = drop_bounding_set();
 	if (ret == PR_OK) {
-		ret = privilege_switch(user);
+		ret = pr_privilege_switch(user);
 	}
 	if (ret == PR_OK) {
 		ret = clear_capabilities();
