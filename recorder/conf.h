@@ -14,6 +14,7 @@ struct recorder_conf {
 	uint64_t map_bytes;
 	uint64_t keep_bytes;
 	uint64_t keep_events;
+	char *user; /* NULL or "": stay */
 	int log_level;
 };
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include <errno.h>
 #include <poll.h>
+#include <pwd.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -11,6 +12,7 @@
 
 #include "base/err.h"
 #include "base/log.h"
+#include "base/privilege.h"
 #include "base/program.h"
 #include "recorder/daemon.h"
 #include "recorder/recorder.h"
@@ -74,14 +76,38 @@ static int fail(const char *what, int err)
 	return err;
 }
 
+/* The state directory, its parent too; made by root it goes to the user that we become. */
+static int state_directory_make(const struct recorder_conf *conf)
+{
+	_cleanup_(pr_free) char *parent = strdup(conf->state_directory);
+	const struct passwd *user =
+		conf->user != NULL && conf->user[0] != '\0' ? getpwnam(conf->user) : NULL;
+
+	if (parent == NULL) {
+		return fail(conf->state_directory, PR_ENOMEM);
+	}
+	char *slash = strrchr(parent, '/');
+	if (slash != parent) {
+		*slash = '\0';
+		mode_t mask = umask(022);
+		(void)mkdir(parent, 0755);
+		(void)umask(mask);
+	}
+	if (mkdir(conf->state_directory, 0700) != 0) {
+		return errno == EEXIST ? PR_OK : fail(conf->state_directory, -errno);
+	}
+	if (user != NULL && geteuid() == 0 &&
+	    lchown(conf->state_directory, user->pw_uid, user->pw_gid) != 0) {
+		return fail(conf->state_directory, -errno);
+	}
+	return PR_OK;
+}
+
 static int stores_open(struct daemon *daemon)
 {
 	const struct recorder_conf *conf = &daemon->conf;
 	char path[4096];
 
-	if (mkdir(conf->state_directory, 0700) != 0 && errno != EEXIST) {
-		return fail(conf->state_directory, -errno);
-	}
 	if ((size_t)snprintf(path, sizeof(path), "%s/store", conf->state_directory) >=
 	    sizeof(path)) {
 		return fail(conf->state_directory, PR_ETOOBIG);
@@ -296,7 +322,9 @@ static int run(struct daemon *daemon)
 	if (daemon->signal_fd < 0) {
 		return fail("signals", daemon->signal_fd);
 	}
-	int err = stores_open(daemon);
+	int err = state_directory_make(&daemon->conf);
+	err = err == PR_OK ? pr_privilege_drop(daemon->conf.user) : err;
+	err = err == PR_OK ? stores_open(daemon) : err;
 	err = err == PR_OK ? identity_find(daemon) : err;
 	err = err == PR_OK ? parts_make(daemon) : err;
 	err = err == PR_OK ? serve(daemon) : err;

@@ -73,7 +73,7 @@ static int authority_load(const struct recorder_conf *conf, store_t *store,
 	}
 	if (bus_key_parse(text, identity->authority_key) != PR_OK) {
 		(void)snprintf(problem->text, sizeof(problem->text),
-		               "authority-key '%s': not a key of 40 characters", text);
+		               "authority_key '%s': not a key of 40 characters", text);
 		return PR_ECONF;
 	}
 	return PR_OK;

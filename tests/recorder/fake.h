@@ -225,7 +225,7 @@ static inline void fake_configure(struct fake *fake, char path[static PATH_MAX +
 {
 	(void)snprintf(path, PATH_MAX + 16, "%s/conf", fake->base);
 	FILE *file = fopen(path, "we");
-	fprintf(file, "state-directory = %s/state\nlisten = %s\n%s", fake->base, fake->recorder,
+	fprintf(file, "state_directory = %s/state\nlisten = %s\n%s", fake->base, fake->recorder,
 	        more);
 	fclose(file);
 }
