@@ -16,6 +16,8 @@
 #define SPEAKER_STATE_GET_NS     (1 * PR_NS_PER_S) /* heartbeat */
 #define SPEAKER_DIRECTORY_GET_NS (5 * PR_NS_PER_S)
 #define SPEAKER_INVENTORY_ACK_NS (3 * PR_NS_PER_S)    /* unanswered: from HELLO again */
+#define SPEAKER_BORN_NS          (500 * PR_NS_PER_MS) /* requests of a newborn endpoint wait so long */
+#define SPEAKER_BORN_MAX         256                  /* of them; others do not wait */
 #define SPEAKER_EVENT_ACK_NS     (2 * PR_NS_PER_S)    /* no progress: send again */
 #define SPEAKER_LINK_TICK_NS     (50 * PR_NS_PER_MS)  /* while a link is not up */
 #define SPEAKER_EVENT_HINT_NS    (200 * PR_NS_PER_MS) /* the same acknowledged again: likewise */
@@ -49,7 +51,9 @@ struct session {
 	struct transfer transfer;
 	uint64_t inventory_id; /* of the INVENTORY_END that waits for its answer; 0: none */
 	uint64_t inventory_due_ns;
-	uint64_t directory; /* identity directory version of the last INVENTORY_ACK */
+	uint64_t ending;       /* changes that the waiting INVENTORY_END covers */
+	uint64_t acknowledged; /* changes that are in the identity directory */
+	uint64_t directory;    /* identity directory version of the last INVENTORY_ACK */
 	uint64_t state_due_ns, directory_due_ns;
 };
 
@@ -73,16 +77,20 @@ struct entry {
 	size_t frame_bytes;
 	bool removed; /* gone for good */
 	uint64_t change;
+	uint64_t born; /* the change that brought it */
 };
 
 struct inventory_cache {
 	struct entry *entries;
 	size_t count, room;
 	uint64_t change; /* number of the last one */
+	uint64_t born;   /* of the newest entry */
 	bool complete;
 };
 
 int inventory_cache_put(struct inventory_cache *cache, const codec_doc_t *endpoint) _must_check_;
+/** The change that brought an endpoint; 0: not here. */
+uint64_t inventory_cache_born(const struct inventory_cache *cache, const struct pr_uuid *id);
 void inventory_cache_gone(struct inventory_cache *cache, const struct pr_uuid *id, bool removed);
 /** Forget entries that are gone and whose end everybody with @p sent or more has heard. */
 void inventory_cache_compact(struct inventory_cache *cache, uint64_t sent);
@@ -125,6 +133,12 @@ struct speaker {
 	requests_t *requests;
 	struct events events;
 	struct inventory_cache inventory;
+	/* Requests of endpoints that no controller has put into the directory yet. */
+	struct newborn {
+		struct codec_request request;
+		uint64_t born, since_ns;
+	} newborns[SPEAKER_BORN_MAX];
+	size_t newborn_count;
 	struct speaker_state state; /* number 0: none */
 	bool state_fresh;           /* not yet given out */
 	bool services_fresh;

@@ -57,11 +57,21 @@ int inventory_cache_put(struct inventory_cache *cache, const codec_doc_t *endpoi
 		free(frame);
 		return PR_OK;
 	}
+	entry->change = ++cache->change;
+	if (entry->frame == NULL) {
+		entry->born = cache->born = cache->change;
+	}
 	free(entry->frame);
 	entry->frame = frame;
 	entry->frame_bytes = frame_bytes;
-	entry->change = ++cache->change;
 	return PR_OK;
+}
+
+uint64_t inventory_cache_born(const struct inventory_cache *cache, const struct pr_uuid *id)
+{
+	const struct entry *entry = entry_find(cache, id);
+
+	return entry != NULL && entry->frame != NULL ? entry->born : 0;
 }
 
 void inventory_cache_gone(struct inventory_cache *cache, const struct pr_uuid *id, bool removed)

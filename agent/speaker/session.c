@@ -80,6 +80,7 @@ static int inventory_end_send(speaker_t *speaker, struct link *link)
 	if (ret == PR_OK) {
 		speaker->next_id++;
 		session->inventory_id = id;
+		session->ending = session->transfer.until;
 		session->inventory_due_ns = speaker->now_ns + SPEAKER_INVENTORY_ACK_NS;
 	}
 	return ret;
@@ -164,6 +165,7 @@ static int directory_get_send(speaker_t *speaker, struct link *link)
 void session_begin(speaker_t *speaker, struct link *link)
 {
 	link->session = (struct session){
+		.acknowledged = link->session.acknowledged,
 		.directory = link->session.directory,
 		.state_due_ns = speaker->now_ns,
 		.directory_due_ns = speaker->now_ns,
@@ -257,6 +259,7 @@ static void inventory_ack(struct link *link, const codec_doc_t *document)
 	if (session->inventory_id != 0 &&
 	    codec_doc_u64(document, CODEC_INVENTORY_ACK_ID) == session->inventory_id) {
 		session->inventory_id = 0;
+		session->acknowledged = session->ending;
 		session->directory = codec_doc_u64(document, CODEC_INVENTORY_ACK_DIRECTORY);
 	}
 }

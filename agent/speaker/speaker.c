@@ -177,10 +177,13 @@ static void recorder_turn(speaker_t *speaker)
 	events_turn(speaker);
 }
 
+static void newborns_turn(speaker_t *speaker);
+
 static void all_send(speaker_t *speaker)
 {
 	const struct requests_sink sink = { .context = speaker, .send = request_send };
 
+	newborns_turn(speaker);
 	requests_turn(speaker->requests, speaker->now_ns, &sink);
 	for (size_t i = 0; i < speaker->link_count; i++) {
 		struct link *link = speaker->links[i];
@@ -250,6 +253,9 @@ uint64_t speaker_timeout_ns(const speaker_t *speaker)
 		return 0;
 	}
 	due_ns = earlier(due_ns, speaker->now_ns + SPEAKER_STATE_GET_NS);
+	if (speaker->newborn_count > 0) {
+		due_ns = earlier(due_ns, speaker->newborns[0].since_ns + SPEAKER_BORN_NS);
+	}
 	for (size_t i = 0; i < speaker->link_count; i++) {
 		const struct link *link = speaker->links[i];
 		if (link->state != BUS_LINK_UP) {
@@ -285,19 +291,80 @@ static uint64_t directory_known(const speaker_t *speaker)
 	return directory;
 }
 
-void speaker_request(speaker_t *speaker, const struct codec_request *request, uint64_t now_ns)
+static void request_add(speaker_t *speaker, struct codec_request *request)
 {
-	struct codec_request copy = *request;
-
-	(void)now_ns;
-	copy.directory = directory_known(speaker);
-	if (requests_add(speaker->requests, &copy) == PR_EEXIST) {
+	request->directory = directory_known(speaker);
+	if (requests_add(speaker->requests, request) == PR_EEXIST) {
 		log_debug("a request id was used twice");
 	}
 }
 
+/* Changes of the inventory that a controller which is there has in its directory. */
+static uint64_t changes_known(const speaker_t *speaker)
+{
+	uint64_t known = 0;
+	bool up = false;
+
+	for (size_t i = 0; i < speaker->link_count; i++) {
+		const struct link *link = speaker->links[i];
+		if (link->kind == LINK_CONTROLLER && link->state == BUS_LINK_UP) {
+			up = true;
+			known = link->session.acknowledged > known ? link->session.acknowledged
+			                                           : known;
+		}
+	}
+	/* Nobody there to tell: nothing to wait for. */
+	return up ? known : UINT64_MAX;
+}
+
+/*
+ * The first connection of a new container can be faster than the news of it. A worker that has not
+ * heard of its endpoint would refuse it, so such requests wait for the acknowledgement.
+ */
+void speaker_request(speaker_t *speaker, const struct codec_request *request, uint64_t now_ns)
+{
+	struct codec_request copy = *request;
+	uint64_t known = changes_known(speaker);
+
+	if (speaker->inventory.born > known && speaker->newborn_count < SPEAKER_BORN_MAX) {
+		uint64_t born = inventory_cache_born(&speaker->inventory, &request->reporter);
+		if (born > known) {
+			speaker->newborns[speaker->newborn_count++] = (struct newborn){
+				.request = copy, .born = born, .since_ns = now_ns
+			};
+			return;
+		}
+	}
+	request_add(speaker, &copy);
+}
+
+static void newborns_turn(speaker_t *speaker)
+{
+	uint64_t known = changes_known(speaker);
+	size_t kept = 0;
+
+	for (size_t i = 0; i < speaker->newborn_count; i++) {
+		struct newborn *newborn = &speaker->newborns[i];
+		if (newborn->born <= known ||
+		    speaker->now_ns - newborn->since_ns >= SPEAKER_BORN_NS) {
+			request_add(speaker, &newborn->request);
+		} else {
+			speaker->newborns[kept++] = *newborn;
+		}
+	}
+	speaker->newborn_count = kept;
+}
+
 void speaker_drop(speaker_t *speaker, uint64_t request_id)
 {
+	size_t kept = 0;
+
+	for (size_t i = 0; i < speaker->newborn_count; i++) {
+		if (speaker->newborns[i].request.id != request_id) {
+			speaker->newborns[kept++] = speaker->newborns[i];
+		}
+	}
+	speaker->newborn_count = kept;
 	requests_drop(speaker->requests, request_id);
 }
 

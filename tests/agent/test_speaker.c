@@ -117,6 +117,35 @@ static void test_inventory(void)
 	ok(directory == fake.directory_version, "requests name the directory version: %u",
 	   (unsigned)directory);
 
+	/* A new endpoint's first request waits until the directory has it. */
+	fake.mute_inventory = true;
+	endpoint_put(5, "five");
+	number = 5;
+	struct codec_request request = { .id = next_request++ };
+	request.reporter = pr_uuid_of_bytes("endpoint", &number, sizeof(number));
+	verdicts = fake.verdicts;
+	speaker_request(fake.speaker, &request, pr_clock_monotonic_ns());
+	(void)fake_until(&fake, 200, false);
+	ok(fake.verdicts == verdicts, "a newborn endpoint's request waits");
+	ok(fake_until(&fake, 1000, fake.verdicts == verdicts + 1), "but not for ever");
+	fake.mute_inventory = false;
+	ok(fake_until(&fake, 6000, fake.hellos == 2) &&
+	           fake_until(&fake, 6000, fake.inventories == 2),
+	   "acknowledged");
+	(void)fake_until(&fake, 100, false);
+	endpoint_put(6, "six");
+	number = 6;
+	request.id = next_request++;
+	request.reporter = pr_uuid_of_bytes("endpoint", &number, sizeof(number));
+	uint64_t version = fake.directory_version;
+	speaker_request(fake.speaker, &request, pr_clock_monotonic_ns());
+	(void)fake_until(&fake, 3000, fake.verdicts == verdicts + 2);
+	directory = fake.workers[0].directory > fake.workers[1].directory
+	                    ? fake.workers[0].directory
+	                    : fake.workers[1].directory;
+	ok(fake.verdicts == verdicts + 2 && directory == version + 1,
+	   "then asked under the version that has it");
+
 	/* A controller that does not acknowledge is told everything again. */
 	unsigned hellos = fake.hellos;
 	fake.mute_inventory = true;
