@@ -202,7 +202,9 @@ int keeper_open(const struct keeper_config *config, const struct keeper_place *p
 	}
 	if (error != PR_OK) {
 		return keeper_fail(ret_error, error, "network namespace of %s cannot be opened: %s",
-		                   place->path != NULL ? place->path : where, pr_strerror(error));
+		                   place->path != NULL ? place->path : where,
+		                   error == PR_ENOENT ? "it is not there, or has gone"
+		                                      : pr_strerror(error));
 	}
 	error = table_adopt(keeper, ret_error);
 	if (error != PR_OK) {
