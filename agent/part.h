@@ -42,6 +42,7 @@ struct part_lifeline {
 struct part_flow {
 	uint8_t proto;
 	bool outbound; /* this end started it, as far as can be told */
+	bool held;     /* its first packet waits: the connection table does not know it yet */
 	struct pr_addr src, dst;
 	uint16_t src_port,
 		dst_port;   /* ICMP: src_port is an echo's id, dst_port type * 256 + code */

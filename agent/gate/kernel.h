@@ -55,7 +55,8 @@ struct gate_kernel {
 	size_t (*receive)(void *context, struct gate_datagram *datagrams, size_t capacity);
 	/* One or many verdict messages to the queue of @slot. PR_OK or -errno. */
 	int (*send)(void *context, uint32_t slot, const uint8_t *data, size_t size_bytes);
-	/* The flow before translation, as the host's connection table has it; PR_ENOENT: none. */
+	/* The flow before translation, as the host's connection table has it: found by the packet
+	   behind the translation. PR_ENOENT: none. */
 	int (*original)(void *context, const struct part_flow *seen,
 	                struct part_flow *ret_original);
 };

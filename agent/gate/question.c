@@ -14,6 +14,7 @@ struct part_flow gate_flow_of(const struct gate_arrival *arrival)
 	return (struct part_flow){
 		.proto = key->proto,
 		.outbound = arrival->output,
+		.held = arrival->held,
 		.src = key->src,
 		.dst = key->dst,
 		.src_port = key->icmp_id != 0 ? key->icmp_id : key->src_port,
@@ -93,15 +94,20 @@ static void reporter_refine(gate_t *gate, struct pending_question *question,
 	}
 }
 
-/* The flow's key on the wire: before the host translated the destination. */
+/*
+ * The flow's key on the wire, before the host translated the destination. At a container's INPUT
+ * its host's table knows. So it does at the host's own OUTPUT once the packet has left, that is for
+ * a copy; @p flow is then given its original destination, which is what its socket knows.
+ */
 static void wire_fill(gate_t *gate, struct pending_question *question,
-                      const struct gate_arrival *arrival, const struct part_flow *flow)
+                      const struct gate_arrival *arrival, struct part_flow *flow)
 {
 	const struct gate_space *space = gate->spaces[arrival->slot];
 	struct codec_request *request = &question->request;
 	struct part_flow original;
 
-	if (arrival->output || arrival->loopback || space->is_host) {
+	if (arrival->loopback ||
+	    (arrival->output ? !space->is_host || arrival->held : space->is_host)) {
 		return;
 	}
 	gate->counters.translations_asked++;
@@ -110,12 +116,16 @@ static void wire_fill(gate_t *gate, struct pending_question *question,
 	}
 	bool translated =
 		original.dst_port != flow->dst_port || !pr_addr_equal(&original.dst, &flow->dst);
-	request->wire_src = original.src;
+	if (!arrival->output) {
+		request->wire_src = original.src;
+	}
 	if (translated) {
 		gate->counters.translations_found++;
 		question->translated = true;
 		request->wire_dst = original.dst;
 		request->wire_dst_port = original.dst_port;
+		flow->dst = arrival->output ? original.dst : flow->dst;
+		flow->dst_port = arrival->output ? original.dst_port : flow->dst_port;
 	}
 }
 
@@ -144,6 +154,7 @@ void gate_question_fill(gate_t *gate, struct pending_question *question,
 	struct part_owner owner;
 
 	gate_question_seen(gate, question, arrival);
+	wire_fill(gate, question, arrival, &flow);
 	if (request->end != CODEC_END_FAR) {
 		owner = (struct part_owner){ .uid = CODEC_NO_UID,
 			                     .unknown = CODEC_UNKNOWN_NOT_TRIED };
@@ -164,7 +175,6 @@ void gate_question_fill(gate_t *gate, struct pending_question *question,
 		if (request->end == CODEC_END_FAR) {
 			owner_keep(question, &owner);
 			reporter_refine(gate, question, &owner);
-			wire_fill(gate, question, arrival, &flow);
 		}
 	}
 }

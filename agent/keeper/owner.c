@@ -1,0 +1,347 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "agent/keeper/owner_internal.h"
+#include "base/clock.h"
+#include "base/err.h"
+#include "codec/codec.h"
+
+#define CGROUP_BYTES 4096
+#define KERNEL_NAME  "kernel"
+
+static const struct owner_counter_row counter_rows[] = {
+#define X(name, unit, doc) { #name, (unit), (doc), offsetof(struct owner_counters, name) },
+	OWNER_COUNTER_LIST(X)
+#undef X
+};
+
+const struct owner_counter_row *owner_counter_rows(size_t *ret_count)
+{
+	*ret_count = PR_ARRAY_LEN(counter_rows);
+	return counter_rows;
+}
+
+void owner_config_default(struct owner_config *config)
+{
+	*config = (struct owner_config){
+		.reads_max = 20000,
+		.second_budget_ns = 400 * PR_NS_PER_MS,
+		.name_keep_ns = 5 * PR_NS_PER_S,
+		.table_keep_ns = 100 * PR_NS_PER_MS,
+	};
+}
+
+int owner_new(const struct owner_config *config, owner_t **ret_owner)
+{
+	_cleanup_(owner_destroy) owner_t *owner = calloc(1, sizeof(*owner));
+	if (owner == NULL) {
+		return PR_ENOMEM;
+	}
+	owner->config = *config;
+	owner->reads_left = config->reads_max;
+	owner->proc = open("/proc", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (owner->proc < 0) {
+		return -errno;
+	}
+	if (!owner_proc_link(owner, owner->proc, "self/ns/mnt", "mnt", &owner->own_mount_inode)) {
+		return PR_EIO;
+	}
+	*ret_owner = take_ptr(owner);
+	return PR_OK;
+}
+
+void owner_destroy(owner_t **owner_p)
+{
+	owner_t *owner = *owner_p;
+	if (owner == NULL) {
+		return;
+	}
+	owner_hints_drop(owner, UINT32_MAX);
+	pr_fd_close(&owner->proc);
+	free(owner->processes);
+	free(owner->old_processes);
+	free(owner);
+	*owner_p = NULL;
+}
+
+int owner_namespace_add(owner_t *owner, uint32_t slot, uint64_t inode, int diag, int32_t pid)
+{
+	if (slot >= PART_NAMESPACE_MAX || diag < 0) {
+		return PR_EINVAL;
+	}
+	owner_hints_drop(owner, slot);
+	owner->spaces[slot] = (struct owner_space){
+		.used = true, .inode = inode, .diag = diag, .pid = pid != 0 ? pid : getpid()
+	};
+	return PR_OK;
+}
+
+void owner_namespace_remove(owner_t *owner, uint32_t slot)
+{
+	if (slot < PART_NAMESPACE_MAX) {
+		owner_hints_drop(owner, slot);
+		owner->spaces[slot] = (struct owner_space){ .diag = -1 };
+	}
+}
+
+void owner_counters(const owner_t *owner, struct owner_counters *ret_counters)
+{
+	*ret_counters = owner->counters;
+}
+
+/* ----------------------------------------------------------------------------- one question */
+
+static void count_unknown(owner_t *owner, uint8_t unknown)
+{
+	struct owner_counters *counters = &owner->counters;
+	uint64_t *const places[] = {
+		[CODEC_UNKNOWN_NONE] = &counters->owner_known,
+		[CODEC_UNKNOWN_PROCESS_GONE] = &counters->owner_gone,
+		[CODEC_UNKNOWN_NO_SOCKET] = &counters->owner_no_socket,
+		[CODEC_UNKNOWN_AMBIGUOUS] = &counters->owner_ambiguous,
+		[CODEC_UNKNOWN_KERNEL] = &counters->owner_kernel,
+		[CODEC_UNKNOWN_NOT_TRIED] = &counters->owner_not_tried,
+		[CODEC_UNKNOWN_NO_LISTENER] = &counters->owner_no_listener,
+	};
+	if (unknown < PR_ARRAY_LEN(places) && places[unknown] != NULL) {
+		(*places[unknown])++;
+	}
+}
+
+static void owner_set_kernel(struct part_owner *ret_owner)
+{
+	ret_owner->unknown = CODEC_UNKNOWN_KERNEL;
+	ret_owner->uid = CODEC_NO_UID;
+	memcpy(ret_owner->exe, KERNEL_NAME, sizeof(KERNEL_NAME));
+}
+
+/* All holders run the same program: the one that started first is the master. NULL: they differ. */
+static struct owner_holder *holder_choose(struct owner_find *find)
+{
+	struct owner_holder *chosen = &find->holders[0];
+
+	for (size_t i = 1; i < find->holder_count; i++) {
+		struct owner_holder *holder = &find->holders[i];
+		if (strcmp(holder->exe, chosen->exe) != 0) {
+			return NULL;
+		}
+		if (holder->start_ticks < chosen->start_ticks ||
+		    (holder->start_ticks == chosen->start_ticks && holder->pid < chosen->pid)) {
+			chosen = holder;
+		}
+	}
+	return chosen;
+}
+
+/* Control group and name; read once and kept with the hint, the name for some seconds. */
+static void facts_read(owner_t *owner, struct owner_holder *holder, uint32_t uid)
+{
+	struct owner_facts *facts = &holder->facts;
+	char text[CGROUP_BYTES];
+	char id[65];
+
+	if (!facts->known && owner_proc_read(owner, holder->proc, "cgroup", text, sizeof(text)) &&
+	    owner_cgroup_parse(text, id)) {
+		facts->container = pr_uuid_of_container(id);
+	}
+	if (!facts->known || facts->uid != uid || facts->name_until_ns <= owner->now_ns) {
+		owner_name_find(owner, holder->proc, uid, facts->name);
+		facts->uid = uid;
+		facts->name_until_ns = owner->now_ns + owner->config.name_keep_ns;
+	}
+	facts->known = true;
+}
+
+static void holder_describe(owner_t *owner, uint32_t slot, struct owner_holder *holder,
+                            struct part_owner *ret_owner)
+{
+	facts_read(owner, holder, ret_owner->uid);
+	ret_owner->unknown = CODEC_UNKNOWN_NONE;
+	ret_owner->pid = (uint32_t)holder->pid;
+	ret_owner->start_ticks = holder->start_ticks;
+	ret_owner->socket_inode = holder->socket_inode;
+	ret_owner->container = holder->facts.container;
+	memcpy(ret_owner->exe, holder->exe, sizeof(ret_owner->exe));
+	memcpy(ret_owner->user, holder->facts.name, sizeof(ret_owner->user));
+	owner_hint_keep(owner, slot, ret_owner->uid, holder);
+}
+
+/* Sockets of another user cannot have sent what the kernel says this user sent. */
+static void sockets_narrow(struct owner_sockets *sockets, uint32_t uid_hint)
+{
+	size_t kept = 0;
+
+	if (uid_hint == CODEC_NO_UID || sockets->count < 2) {
+		return;
+	}
+	for (size_t i = 0; i < sockets->count; i++) {
+		if (sockets->items[i].uid == uid_hint) {
+			sockets->items[kept++] = sockets->items[i];
+		}
+	}
+	sockets->count = kept;
+}
+
+/* Nobody inside holds the socket. If it is still there, somebody outside does, or the kernel. */
+static uint8_t nobody(struct owner_find *find, const struct part_flow *flow,
+                      const struct owner_socket *socket, uint32_t uid_hint)
+{
+	if (!owner_socket_alive(find->owner, find->slot, flow, socket)) {
+		return CODEC_UNKNOWN_PROCESS_GONE;
+	}
+	owner_find_elsewhere(find);
+	if (find->exhausted) {
+		return CODEC_UNKNOWN_NOT_TRIED;
+	}
+	/* The kernel names no user for its own sockets. */
+	return uid_hint == CODEC_NO_UID ? CODEC_UNKNOWN_KERNEL : CODEC_UNKNOWN_PROCESS_GONE;
+}
+
+/* Find the holders of all sockets. Why somebody is missing, or NONE. */
+static uint8_t holders_find(struct owner_find *find, const struct part_flow *flow,
+                            const struct owner_sockets *sockets, uint32_t uid_hint)
+{
+	for (size_t i = 0; i < sockets->count; i++) {
+		const struct owner_socket *socket = &sockets->items[i];
+		size_t before = find->holder_count;
+		find->inode = socket->inode;
+		find->uid = socket->uid;
+		owner_find_run(find);
+		uint8_t why = CODEC_UNKNOWN_NOT_TRIED;
+		if (find->holder_count == before && !find->exhausted) {
+			why = nobody(find, flow, socket, uid_hint);
+		}
+		if (find->holder_count == before) {
+			return sockets->count > 1 ? CODEC_UNKNOWN_AMBIGUOUS : why;
+		}
+	}
+	return CODEC_UNKNOWN_NONE;
+}
+
+static uint32_t uid_of(const struct owner_sockets *sockets)
+{
+	for (size_t i = 1; i < sockets->count; i++) {
+		if (sockets->items[i].uid != sockets->items[0].uid) {
+			return CODEC_NO_UID;
+		}
+	}
+	return sockets->items[0].uid;
+}
+
+static void sockets_attribute(owner_t *owner, uint32_t slot, const struct part_flow *flow,
+                              const struct owner_sockets *sockets, uint32_t uid_hint,
+                              struct part_owner *ret_owner)
+{
+	struct owner_find find = { .owner = owner, .slot = slot };
+
+	ret_owner->uid = uid_of(sockets);
+	ret_owner->unknown = holders_find(&find, flow, sockets, uid_hint);
+	if (ret_owner->unknown == CODEC_UNKNOWN_KERNEL) {
+		owner_set_kernel(ret_owner);
+	} else if (ret_owner->unknown == CODEC_UNKNOWN_NONE) {
+		struct owner_holder *holder = holder_choose(&find);
+		if (holder == NULL || ret_owner->uid == CODEC_NO_UID) {
+			ret_owner->unknown = CODEC_UNKNOWN_AMBIGUOUS;
+		} else {
+			owner->counters.owner_by_hint += find.by_hint;
+			owner->counters.owner_by_search += !find.by_hint;
+			holder_describe(owner, slot, holder, ret_owner);
+		}
+	}
+	owner_find_done(&find);
+}
+
+/* False: this second's work is done, or the namespace is not known; @p ret_owner says so. */
+static bool question_begin(owner_t *owner, uint32_t slot, uint32_t uid,
+                           struct part_owner *ret_owner)
+{
+	*ret_owner = (struct part_owner){ .unknown = CODEC_UNKNOWN_NOT_TRIED, .uid = uid };
+	owner->counters.owner_asked++;
+	owner->now_ns = pr_clock_monotonic_ns();
+	owner->reads_left = owner->config.reads_max;
+	if (owner->now_ns - owner->window_ns >= PR_NS_PER_S) {
+		owner->window_ns = owner->now_ns;
+		owner->window_used_ns = 0;
+	}
+	return slot < PART_NAMESPACE_MAX && owner->spaces[slot].used &&
+	       owner->window_used_ns < owner->config.second_budget_ns;
+}
+
+static void question_end(owner_t *owner, const struct part_owner *answer)
+{
+	owner->window_used_ns += pr_clock_monotonic_ns() - owner->now_ns;
+	count_unknown(owner, answer->unknown);
+}
+
+static bool by_diag(uint8_t proto)
+{
+	return proto == IPPROTO_TCP || proto == IPPROTO_UDP || proto == IPPROTO_UDPLITE;
+}
+
+static void initiator_find(owner_t *owner, uint32_t slot, const struct part_flow *flow,
+                           uint32_t uid_hint, struct part_owner *ret_owner)
+{
+	struct owner_sockets sockets = { 0 };
+
+	if (uid_hint != CODEC_NO_UID) {
+		owner->uid_seen = true;
+	} else if (owner->uid_seen && flow->outbound) {
+		/* This kernel names the user of every packet that a program sent. */
+		owner_set_kernel(ret_owner);
+		return;
+	}
+	if (by_diag(flow->proto)) {
+		owner_sockets_sending(owner, slot, flow, &sockets);
+	}
+	if (sockets.count == 0) {
+		owner_sockets_raw(owner, slot, flow, true, &sockets);
+	}
+	bool translated = sockets.translated;
+	sockets_narrow(&sockets, uid_hint);
+	if (sockets.count == 0) {
+		ret_owner->unknown = uid_hint != CODEC_NO_UID ? CODEC_UNKNOWN_PROCESS_GONE
+		                                              : CODEC_UNKNOWN_NO_SOCKET;
+		return;
+	}
+	sockets_attribute(owner, slot, flow, &sockets, uid_hint, ret_owner);
+	if (translated) {
+		ret_owner->peer = sockets.items[0].remote;
+		ret_owner->peer_port = sockets.items[0].remote_port;
+	}
+}
+
+void owner_initiator(owner_t *owner, uint32_t slot, const struct part_flow *flow, uint32_t uid_hint,
+                     struct part_owner *ret_owner)
+{
+	if (question_begin(owner, slot, uid_hint, ret_owner)) {
+		initiator_find(owner, slot, flow, uid_hint, ret_owner);
+	}
+	question_end(owner, ret_owner);
+}
+
+void owner_listener(owner_t *owner, uint32_t slot, const struct part_flow *flow,
+                    struct part_owner *ret_owner)
+{
+	struct owner_sockets sockets = { 0 };
+
+	if (question_begin(owner, slot, CODEC_NO_UID, ret_owner)) {
+		bool icmp = flow->proto == IPPROTO_ICMP || flow->proto == IPPROTO_ICMPV6;
+		if (icmp) {
+			owner_set_kernel(ret_owner); /* echoes are answered there */
+		} else if (by_diag(flow->proto)) {
+			owner_sockets_receiving(owner, slot, flow, &sockets);
+		} else {
+			owner_sockets_raw(owner, slot, flow, false, &sockets);
+		}
+		if (!icmp && sockets.count == 0) {
+			ret_owner->unknown = CODEC_UNKNOWN_NO_LISTENER;
+		} else if (!icmp) {
+			sockets_attribute(owner, slot, flow, &sockets, CODEC_NO_UID, ret_owner);
+		}
+	}
+	question_end(owner, ret_owner);
+}

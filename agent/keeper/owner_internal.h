@@ -1,0 +1,158 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#pragma once
+
+/** @file What attribution's own files share. owner.h documents the whole. */
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "agent/keeper/owner.h"
+#include "agent/keeper/owner_parse.h"
+
+#define OWNER_SOCKETS_MAX 16 /* sockets that a packet may belong to */
+#define OWNER_HOLDERS_MAX 16 /* processes that hold them */
+#define OWNER_HINTS_MAX   256
+#define OWNER_NAMES_MAX   256
+
+struct owner_space {
+	bool used;
+	uint64_t inode;
+	int diag;    /* borrowed */
+	int32_t pid; /* for /proc/PID/net; owner_space_pid() */
+};
+
+/** What changes seldom in a process's life: kept with its hint, user names for some seconds. */
+struct owner_facts {
+	bool known;
+	struct pr_uuid container; /* zero: in none */
+	uint32_t uid;             /* whose name it is */
+	uint64_t name_until_ns;
+	char name[33];
+};
+
+/** A process that held a socket a moment ago, pinned by its folder in /proc. */
+struct owner_hint {
+	bool used;
+	uint32_t slot, uid;
+	uint64_t socket_inode;
+	int socket_fd; /* its number in the process */
+	int proc;      /* O_PATH of /proc/PID */
+	int32_t pid;
+	uint64_t start_ticks;
+	uint64_t used_ns;
+	struct owner_facts facts;
+};
+
+struct owner_process {
+	int32_t pid;
+	bool kernel; /* no program: holds nothing */
+	bool fresh;  /* not in the table before */
+	uint64_t net_inode;
+};
+
+struct owner_name {
+	uint64_t mount_inode, root_device,
+		root_inode; /* numbers of namespaces are used again soon */
+	uint32_t uid;
+	uint64_t until_ns;
+	char name[33];
+};
+
+struct owner {
+	struct owner_config config;
+	struct owner_counters counters;
+	uint64_t window_ns, window_used_ns; /* the present second's work */
+	uint64_t now_ns;                    /* of the present question */
+	uint32_t reads_left;                /* of the present question */
+	uint32_t sequence;
+	bool uid_seen; /* this kernel says whose socket a packet is of */
+	uint64_t own_mount_inode;
+	int proc; /* O_RDONLY of /proc */
+	uint64_t table_ns;
+	bool table_full; /* every process's namespace was read again in this question */
+	size_t process_count, process_room, old_room;
+	struct owner_process *processes, *old_processes; /* sorted by pid */
+	struct owner_hint hints[OWNER_HINTS_MAX];
+	struct owner_name names[OWNER_NAMES_MAX];
+	struct owner_space spaces[PART_NAMESPACE_MAX];
+};
+
+/** A process that holds a socket looked for. */
+struct owner_holder {
+	int proc; /* O_PATH of /proc/PID */
+	int32_t pid;
+	int socket_fd;
+	uint64_t socket_inode;
+	uint64_t start_ticks;
+	char exe[129];
+	struct owner_facts facts; /* from a hint */
+};
+
+struct owner_find {
+	owner_t *owner;
+	uint32_t slot;
+	uint32_t uid;   /* of the socket; only an order of trying */
+	uint64_t inode; /* of the socket looked for now */
+	size_t holder_count;
+	struct owner_holder holders[OWNER_HOLDERS_MAX];
+	bool exhausted; /* more would have to be read than one question may */
+	bool by_hint;
+};
+
+/* owner_socket.c */
+struct owner_sockets {
+	size_t count;
+	struct owner_socket items[OWNER_SOCKETS_MAX];
+	uint8_t proto;
+	bool translated; /* the only one wanted to reach somebody else */
+};
+/** Sockets that may have sent this flow's first packet. */
+void owner_sockets_sending(owner_t *owner, uint32_t slot, const struct part_flow *flow,
+                           struct owner_sockets *ret_sockets);
+/** The socket that the kernel would give it to. */
+void owner_sockets_receiving(owner_t *owner, uint32_t slot, const struct part_flow *flow,
+                             struct owner_sockets *ret_sockets);
+/** Is this an address of the namespace itself? Reads the address tables of /proc/PID/net. */
+bool owner_address_local(owner_t *owner, uint32_t slot, const struct pr_addr *address);
+/** Is this very socket still there? */
+bool owner_socket_alive(owner_t *owner, uint32_t slot, const struct part_flow *flow,
+                        const struct owner_socket *socket);
+/** Raw and ping sockets, by /proc/PID/net. */
+void owner_sockets_raw(owner_t *owner, uint32_t slot, const struct part_flow *flow, bool sending,
+                       struct owner_sockets *ret_sockets);
+
+/* owner_process.c */
+/** Add who holds find->inode inside the namespace. They stay open until owner_find_done(). */
+void owner_find_run(struct owner_find *find);
+/** The same among processes of other namespaces. */
+void owner_find_elsewhere(struct owner_find *find);
+void owner_find_done(struct owner_find *find);
+/** A process in this namespace, for its /proc/PID/net; 0: none. */
+int32_t owner_process_of(owner_t *owner, uint64_t net_inode);
+/** The same for a slot: the process of last time while it is still inside. */
+int32_t owner_space_pid(owner_t *owner, uint32_t slot);
+
+/* owner_hint.c */
+/** Try the processes seen shortly before. True: a holder was added. */
+bool owner_hints_try(struct owner_find *find);
+/** Remember who it was. Takes @p holder's descriptor. */
+void owner_hint_keep(owner_t *owner, uint32_t slot, uint32_t uid, struct owner_holder *holder);
+void owner_hints_drop(owner_t *owner, uint32_t slot);
+
+/* owner_proc.c: reads that count */
+bool owner_read_allowed(owner_t *owner);
+/** Does this link of a process lead to the socket looked for? */
+bool owner_link_match(struct owner_find *find, int folder, const char *name);
+int owner_proc_open(owner_t *owner, int32_t pid);
+bool owner_proc_read(owner_t *owner, int folder, const char *name, char *text, size_t size_bytes);
+bool owner_proc_link(owner_t *owner, int folder, const char *name, const char *kind,
+                     uint64_t *ret_inode);
+/** Add a process that holds the socket. Takes @p proc; false: it has gone, or there is no room. */
+bool owner_holder_add(struct owner_find *find, int proc, int32_t pid, int socket_fd);
+/** The same for a process that a hint has pinned: its start time cannot have changed. */
+bool owner_holder_add_hinted(struct owner_find *find, const struct owner_hint *hint, int socket_fd);
+
+/* owner_name.c */
+/** The user's name as the process sees it; empty: none. */
+void owner_name_find(owner_t *owner, int proc, uint32_t uid, char ret_name[static 33]);

@@ -1,0 +1,144 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Reads of /proc, each one counted against the question's bound. */
+#include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "agent/keeper/owner_internal.h"
+#include "codec/codec.h"
+
+#define LINK_BYTES 64
+#define STAT_BYTES 1024
+
+bool owner_read_allowed(owner_t *owner)
+{
+	if (owner->reads_left == 0) {
+		return false;
+	}
+	owner->reads_left--;
+	owner->counters.owner_reads++;
+	return true;
+}
+
+int owner_proc_open(owner_t *owner, int32_t pid)
+{
+	char name[16];
+
+	if (!owner_read_allowed(owner)) {
+		return -1;
+	}
+	(void)snprintf(name, sizeof(name), "%d", pid);
+	return openat(owner->proc, name, O_PATH | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+}
+
+bool owner_proc_read(owner_t *owner, int folder, const char *name, char *text, size_t size_bytes)
+{
+	size_t used = 0;
+
+	if (!owner_read_allowed(owner)) {
+		return false;
+	}
+	_cleanup_(pr_fd_close) int fd = openat(folder, name, O_RDONLY | O_CLOEXEC);
+	while (fd >= 0 && used < size_bytes - 1) {
+		ssize_t got = read(fd, text + used, size_bytes - 1 - used);
+		if (got < 0) {
+			return false;
+		}
+		if (got == 0) {
+			break;
+		}
+		used += (size_t)got;
+	}
+	text[used] = '\0';
+	return used > 0;
+}
+
+bool owner_proc_link(owner_t *owner, int folder, const char *name, const char *kind,
+                     uint64_t *ret_inode)
+{
+	char text[LINK_BYTES];
+
+	if (!owner_read_allowed(owner)) {
+		return false;
+	}
+	ssize_t got = readlinkat(folder, name, text, sizeof(text) - 1);
+	if (got <= 0) {
+		return false;
+	}
+	text[got] = '\0';
+	return owner_link_parse(text, kind, ret_inode);
+}
+
+bool owner_link_match(struct owner_find *find, int folder, const char *name)
+{
+	uint64_t inode;
+	return owner_proc_link(find->owner, folder, name, "socket", &inode) && inode == find->inode;
+}
+
+static bool start_read(owner_t *owner, int proc, uint64_t *ret_start_ticks)
+{
+	char text[STAT_BYTES];
+
+	return owner_proc_read(owner, proc, "stat", text, sizeof(text)) &&
+	       owner_stat_parse(text, ret_start_ticks);
+}
+
+/* The program, and then once more the socket: the process still lives and still holds it. */
+static bool holder_read(struct owner_find *find, int folder, struct owner_holder *holder)
+{
+	char path[PATH_MAX];
+	char name[32];
+
+	if (!owner_read_allowed(find->owner)) {
+		return false;
+	}
+	ssize_t got = readlinkat(folder, "exe", path, sizeof(path) - 1);
+	if (got <= 0) {
+		return false;
+	}
+	path[got] = '\0';
+	codec_path_set(holder->exe, sizeof(holder->exe), path);
+	(void)snprintf(name, sizeof(name), "fd/%d", holder->socket_fd);
+	return owner_link_match(find, folder, name);
+}
+
+/* The folder of /proc pins the process: another one with its number does not answer here. */
+bool owner_holder_add(struct owner_find *find, int proc, int32_t pid, int socket_fd)
+{
+	_cleanup_(pr_fd_close) int folder = proc;
+	struct owner_holder holder = { .pid = pid,
+		                       .socket_fd = socket_fd,
+		                       .socket_inode = find->inode };
+	uint64_t start_after;
+
+	if (find->holder_count == OWNER_HOLDERS_MAX ||
+	    !start_read(find->owner, folder, &holder.start_ticks) ||
+	    !holder_read(find, folder, &holder) || !start_read(find->owner, folder, &start_after) ||
+	    start_after != holder.start_ticks) {
+		return false;
+	}
+	holder.proc = take_fd(folder);
+	find->holders[find->holder_count++] = holder;
+	return true;
+}
+
+bool owner_holder_add_hinted(struct owner_find *find, const struct owner_hint *hint, int socket_fd)
+{
+	struct owner_holder holder = { .pid = hint->pid,
+		                       .socket_fd = socket_fd,
+		                       .socket_inode = find->inode,
+		                       .start_ticks = hint->start_ticks,
+		                       .facts = hint->facts };
+
+	if (find->holder_count == OWNER_HOLDERS_MAX || !holder_read(find, hint->proc, &holder)) {
+		return false;
+	}
+	holder.proc = dup(hint->proc);
+	if (holder.proc < 0) {
+		return false;
+	}
+	find->holders[find->holder_count++] = holder;
+	return true;
+}
