@@ -64,9 +64,9 @@ static void facts_of_history(struct daemon *daemon, codec_doc_t *doc)
 		return;
 	}
 	fact(doc, "events", stats.events);
-	fact(doc, "events_bytes", stats.bytes);
-	fact(doc, "file_bytes", stats.file_bytes);
-	fact(doc, "map_bytes", stats.map_bytes);
+	fact(doc, "history_bytes", stats.bytes);
+	fact(doc, "history_file_bytes", stats.file_bytes);
+	fact(doc, "history_max_bytes", stats.map_bytes);
 	fact(doc, "events_deleted", stats.deleted);
 	fact(doc, "rows_corrupt", stats.corrupt);
 	fact(doc, "oldest_wall_ns", stats.oldest_wall_ns);
