@@ -251,7 +251,7 @@ __attribute__((unused)) static void bench_stop(void)
 /* ---- peers and frames ---- */
 
 /** An enrolled peer of that name and role; made approved if need be. */
-static struct bus_peer peer_of(const char *name, enum bus_role role)
+__attribute__((unused)) static struct bus_peer peer_of(const char *name, enum bus_role role)
 {
 	struct bus_peer peer = { .id = id_of(name), .role = role };
 	struct store_peer stored = { .id = peer.id, .status = STORE_PEER_APPROVED };
