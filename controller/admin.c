@@ -326,9 +326,12 @@ static void look(struct admin *admin)
 	struct store_versions versions = { 0 };
 
 	admin->looked_ns = admin->now_ns;
+	if (admin->leaving_count > 0) {
+		(void)admin_keyring_refresh(admin);
+	}
 	if (store_versions(admin->setup.store, &versions) == PR_OK &&
 	    versions.peers_counter != admin->peers_counter &&
-	    admin_keyring_fill(admin->setup.store, ~0U, admin->setup.keyring) == PR_OK) {
+	    admin_keyring_refresh(admin) == PR_OK) {
 		admin->peers_counter = versions.peers_counter;
 	}
 }

@@ -63,6 +63,19 @@ static int newcomer_of(struct call *call, const struct store_peer *token,
 	return PR_OK;
 }
 
+/* Taking the key out of the keyring cuts the connection; the answer has to get there first. The
+ * token itself is gone from the store: it enrols nobody again. */
+static void let_leave(struct call *call)
+{
+	struct admin *admin = call->admin;
+
+	if (admin->leaving_count < LEAVING_MAX) {
+		admin->leaving[admin->leaving_count++] =
+			(struct leaving){ .peer = call->frame->peer,
+			                  .until_ns = admin->now_ns + LEAVING_NS };
+	}
+}
+
 int admin_enroll(struct call *call)
 {
 	struct admin *admin = call->admin;
@@ -104,6 +117,7 @@ int admin_enroll(struct call *call)
 	                   sizeof(admin->setup.keys->authority.public_key));
 	codec_doc_set_u64(answer, CODEC_ENROLLED_PENDING, peer.status == STORE_PEER_PENDING);
 	(void)call_send(call, answer);
+	let_leave(call);
 	return admin_peers_changed(admin, &peer);
 }
 

@@ -69,6 +69,23 @@ int admin_keyring_fill(store_t *store, unsigned roles, bus_keyring_t *keyring)
 	return ret;
 }
 
+int admin_keyring_refresh(struct admin *admin)
+{
+	size_t staying = 0;
+
+	int ret = admin_keyring_fill(admin->setup.store, ~0U, admin->setup.keyring);
+	for (size_t i = 0; i < admin->leaving_count; i++) {
+		if (admin->leaving[i].until_ns <= admin->now_ns) {
+			continue;
+		}
+		admin->leaving[staying++] = admin->leaving[i];
+		int put = bus_keyring_put(admin->setup.keyring, &admin->leaving[i].peer);
+		ret = ret != PR_OK ? ret : put;
+	}
+	admin->leaving_count = staying;
+	return ret;
+}
+
 /* ---- what is told of a peer ---- */
 
 void admin_peer_document(struct admin *admin, const struct store_peer *peer, codec_doc_t *document)
@@ -111,7 +128,7 @@ static void tell_recorder(struct admin *admin, const struct store_peer *peer)
 
 int admin_peers_changed(struct admin *admin, const struct store_peer *peer)
 {
-	int ret = admin_keyring_fill(admin->setup.store, ~0U, admin->setup.keyring);
+	int ret = admin_keyring_refresh(admin);
 
 	if (ret == PR_OK) {
 		ret = admin_services_refresh(admin);

@@ -53,6 +53,14 @@ struct session {
 };
 
 #define SESSION_BUCKETS 4096
+#define LEAVING_MAX     64
+#define LEAVING_NS      (3 * PR_NS_PER_S)
+
+/** The key of a token that was just used: admitted until its owner has read the answer. */
+struct leaving {
+	struct bus_peer peer;
+	uint64_t until_ns;
+};
 
 struct admin {
 	struct admin_setup setup;
@@ -67,6 +75,8 @@ struct admin {
 	uint64_t generation;    /* rises when any agent's state may have changed */
 	uint64_t pushed_generation;
 	bool backlogged;
+	struct leaving leaving[LEAVING_MAX];
+	size_t leaving_count;
 	/* the directory of services, signed */
 	uint64_t services_number;
 	uint8_t *services_body;
@@ -161,6 +171,8 @@ int admin_peer_set(struct call *call);
 
 /** After a write to the store: take the change over, wake the workers, push states. */
 void admin_changed(struct admin *admin);
+/** Keyring: the store's peers, and those that are just leaving. */
+int admin_keyring_refresh(struct admin *admin);
 /** After a change of peers: keyring, services, recorder. */
 int admin_peers_changed(struct admin *admin, const struct store_peer *peer);
 /** Build and sign the directory of services again if it differs. */

@@ -103,10 +103,15 @@ static void test_enroll(void)
 	ok(admitted(key.public_key, &alpha) && alpha.role == BUS_ROLE_AGENT &&
 	           strcmp(alpha.name, "alpha") == 0,
 	   "its own key is admitted now");
-	ok(!admitted(token.key.public_key, &alpha), "the token's key is not, any more");
+	ok(admitted(token.key.public_key, &alpha) && alpha.role == BUS_ROLE_ENROLLING,
+	   "the token's key stays until the answer is read");
 	say(&enrolling, enroll_doc("beta", &key));
 	const codec_doc_t *again = answer();
-	ok(is_error(again, "PR_ENOENT"), "a token works once, even on a live session");
+	ok(is_error(again, "PR_ENOENT"), "but a token works once, even on a live session");
+	bench.now_ns += 4 * PR_NS_PER_S;
+	tick();
+	ok(!admitted(token.key.public_key, &alpha), "then it is not admitted any more");
+	ok(admitted(key.public_key, &alpha), "the new key is");
 	sent_clear();
 }
 
