@@ -203,6 +203,11 @@ static void on_peer(recorder_link_t *link, const codec_doc_t *doc)
 	size_t key_bytes;
 	const uint8_t *key = codec_doc_blob(doc, CODEC_PEER_PUBLIC_KEY, &key_bytes);
 
+	if (codec_doc_u64(doc, CODEC_PEER_ID) == 0) {
+		/* Pushed: something has changed. The list is asked for at once. */
+		link->peers_sent_ns = 0;
+		return;
+	}
 	if (codec_doc_u64(doc, CODEC_PEER_ID) != link->peers_id || link->peers_id == 0 ||
 	    strcmp(codec_doc_text(doc, CODEC_PEER_STATUS), "approved") != 0 ||
 	    bus_role_parse(codec_doc_text(doc, CODEC_PEER_ROLE), &role) != PR_OK ||

@@ -35,6 +35,7 @@ struct fake {
 	char controller[96]; /* endpoint */
 	char recorder[96];
 	unsigned recorder_port;
+	struct bus_route recorder_route;
 	struct pr_uuid recorder_id; /* of the recorder, once it has joined */
 	uint8_t recorder_key[BUS_KEY_BYTES];
 	struct bus_peer peers[FAKE_PEERS_MAX];
@@ -81,6 +82,7 @@ static inline void fake_peers(struct fake *fake, const struct bus_frame *frame,
 	bool known = codec_doc_u64(doc, CODEC_PEERS_GET_KNOWN) == fake->list_number;
 
 	fake->peers_asked++;
+	fake->recorder_route = frame->route;
 	for (size_t i = 0; i < fake->peer_count && !known; i++) {
 		const struct bus_peer *peer = &fake->peers[i];
 		codec_doc_t *answer = codec_doc_new(CODEC_PEER);

@@ -288,6 +288,22 @@ static void test_revoke(struct fake *fake)
 	(void)!send_events(fake, client, 4, 3, &id);
 	ok(!fake_receive(fake, client, 500, &data, &size_bytes), "a revoked key is cut off");
 	bus_client_destroy(&client);
+	listed = fake->peers_asked;
+	while (fake->peers_asked == listed) {
+		fake_turn(fake);
+		(void)poll(NULL, 0, 1);
+	}
+	listed = fake->peers_asked;
+	fake_doc_send(fake, &fake->recorder_route, codec_doc_new(CODEC_PEER));
+	start_ns = pr_clock_monotonic_ns();
+	while (fake->peers_asked == listed &&
+	       pr_clock_monotonic_ns() - start_ns < 3 * PR_NS_PER_S) {
+		fake_turn(fake);
+		(void)poll(NULL, 0, 1);
+	}
+	uint64_t took_ms = (pr_clock_monotonic_ns() - start_ns) / PR_NS_PER_MS;
+	ok(took_ms < 600, "a change that is pushed is asked for at once: %llu ms",
+	   (unsigned long long)took_ms);
 }
 
 static void test_alone(struct fake *fake)

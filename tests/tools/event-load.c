@@ -3,8 +3,11 @@
  * An agent without a host: sends numbered events to a recorder, goes back when they are not
  * acknowledged, and says on stdout what was. For tests of the recorder.
  *
+ *	event-load join TOKEN KEY_FILE
  *	event-load ENDPOINT SERVER_KEY KEY_FILE LAST [RATE [FIRST]]
  *
+ * The first makes a key and enrols it as an agent's (`portreeve enroll` prints the token). The
+ * second:
  * Sends numbers FIRST (1) to LAST, RATE a second (0: as fast as they are acknowledged), prints
  * "ack N" at each acknowledgement and ends when LAST is acknowledged. LAST 0: until SIGTERM.
  */
@@ -145,6 +148,54 @@ static bool turn(struct load *load)
 	return fds[0].revents == 0 && (load->last == 0 || load->acknowledged < load->last);
 }
 
+static int joined(bus_client_t *client, const struct pr_uuid *id, const struct bus_key *key)
+{
+	_cleanup_(pr_free) uint8_t *request = NULL;
+	struct codec_joined answer = { 0 };
+	const uint8_t *data;
+	size_t size_bytes;
+
+	int err = codec_join_encode(id, key->public_key, "load", &request, &size_bytes);
+	for (unsigned i = 0; i < 500 && err == PR_OK; i++) {
+		err = bus_client_send(client, request, size_bytes);
+		if (err != PR_EAGAIN) {
+			break;
+		}
+		err = PR_OK;
+		(void)poll(NULL, 0, 10);
+	}
+	err = err == PR_OK ? bus_client_wait(client, 5000) : err;
+	err = err == PR_OK ? bus_client_receive(client, &data, &size_bytes) : err;
+	return err == PR_OK ? codec_join_decode(data, size_bytes, &answer) : err;
+}
+
+static int join(const char *token_text, const char *key_path)
+{
+	_cleanup_(bus_context_destroy) bus_context_t *context = NULL;
+	_cleanup_(bus_client_destroy) bus_client_t *client = NULL;
+	struct pr_uuid id = pr_uuid_new();
+	struct bus_token token;
+	struct bus_key key;
+
+	int err = bus_token_parse(token_text, &token);
+	err = err == PR_OK ? bus_key_new(&key) : err;
+	err = err == PR_OK ? bus_key_save(key_path, &id, &key) : err;
+	err = err == PR_OK ? bus_context_new(NULL, &context) : err;
+	if (err == PR_OK) {
+		const struct bus_client_options options = { .endpoint = token.endpoint,
+			                                    .server_key = token.server_key,
+			                                    .key = &token.key,
+			                                    .frame_max_bytes =
+			                                            CODEC_FRAME_MAX_BYTES };
+		err = bus_client_new(context, &options, &client);
+	}
+	err = err == PR_OK ? joined(client, &id, &key) : err;
+	if (err != PR_OK) {
+		fprintf(stderr, "event-load: %s\n", pr_strerror(err));
+	}
+	return err == PR_OK ? 0 : 1;
+}
+
 int main(int argc, char **argv)
 {
 	static struct load load;
@@ -152,9 +203,13 @@ int main(int argc, char **argv)
 	uint8_t server_key[BUS_KEY_BYTES];
 	struct bus_key key;
 
+	if (argc == 4 && strcmp(argv[1], "join") == 0) {
+		return join(argv[2], argv[3]);
+	}
 	if (argc < 5 || bus_key_parse(argv[2], server_key) != PR_OK) {
 		fprintf(stderr,
-		        "usage: event-load ENDPOINT SERVER_KEY KEY_FILE LAST [RATE [FIRST]]\n");
+		        "usage: event-load join TOKEN KEY_FILE\n"
+		        "       event-load ENDPOINT SERVER_KEY KEY_FILE LAST [RATE [FIRST]]\n");
 		return 2;
 	}
 	load.signal_fd = pr_program_signals(false);
