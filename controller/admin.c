@@ -136,6 +136,11 @@ int call_ok(struct call *call, uint64_t number, const char *format, ...)
 
 int call_end(struct call *call, bool complete)
 {
+	return call_end_state(call, complete, 0);
+}
+
+int call_end_state(struct call *call, bool complete, uint64_t number)
+{
 	_cleanup_(codec_doc_destroy) codec_doc_t *document = call_doc(call, CODEC_END);
 
 	if (document == NULL) {
@@ -143,6 +148,7 @@ int call_end(struct call *call, bool complete)
 	}
 	codec_doc_set_u64(document, CODEC_END_COUNT, call->sent);
 	codec_doc_set_u64(document, CODEC_END_COMPLETE, complete);
+	codec_doc_set_u64(document, CODEC_END_NUMBER, number);
 	return call_send(call, document);
 }
 

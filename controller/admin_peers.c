@@ -161,9 +161,15 @@ static bool list_one(void *arg, const struct store_peer *peer)
 
 int admin_peers_get(struct call *call)
 {
-	int ret = store_peer_list(call->admin->setup.store, list_one, call);
+	store_t *store = call->admin->setup.store;
+	uint64_t known = codec_doc_u64(call->document, CODEC_PEERS_GET_KNOWN);
+	struct store_versions versions = { 0 };
 
-	return ret == PR_OK ? call_end(call, true) : ret;
+	int ret = store_versions(store, &versions);
+	if (ret == PR_OK && (known == 0 || known != versions.peers_counter)) {
+		ret = store_peer_list(store, list_one, call);
+	}
+	return ret == PR_OK ? call_end_state(call, true, versions.peers_counter) : ret;
 }
 
 /* ---- approve, revoke ---- */

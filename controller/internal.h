@@ -141,6 +141,8 @@ int call_send(struct call *call, const codec_doc_t *document);
 int call_ok(struct call *call, uint64_t number, const char *format, ...) _printf_(3, 4);
 /** End a list of call->sent items. */
 int call_end(struct call *call, bool complete);
+/** The same, with the state of the list, which the asker may give the next time. */
+int call_end_state(struct call *call, bool complete, uint64_t number);
 /** Name of the asking key. */
 const char *call_author(const struct call *call);
 

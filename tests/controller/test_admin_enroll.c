@@ -259,6 +259,21 @@ static void test_services(void)
 	bench.conf.workers = 2;
 }
 
+/* How many peers are sent to one who knows this state of the list? */
+static size_t peers_known(uint64_t state)
+{
+	codec_doc_t *ask = codec_doc_new(CODEC_PEERS_GET);
+	size_t peers = 0;
+
+	sent_clear();
+	codec_doc_set_u64(ask, CODEC_PEERS_GET_KNOWN, state);
+	say(&ana, ask);
+	while (is_type(answer(), CODEC_PEER)) {
+		peers++;
+	}
+	return peers;
+}
+
 static void test_peers_list(void)
 {
 	size_t peers = 0;
@@ -270,6 +285,13 @@ static void test_peers_list(void)
 	}
 	ok(is_type(item, CODEC_END) && codec_doc_u64(item, CODEC_END_COUNT) == peers && peers >= 5,
 	   "%zu peers listed, tokens are not among them", peers);
+	uint64_t state = codec_doc_u64(item, CODEC_END_NUMBER);
+	sent_clear();
+	ok(peers_known(state) == 0, "the same state: nothing is sent again");
+	ok(peers_known(state + 1) == peers, "another state: all of them");
+	peer_set("alpha", "revoked");
+	sent_clear();
+	ok(peers_known(state) == peers, "a revocation is another state");
 	sent_clear();
 }
 
