@@ -97,11 +97,11 @@ int admin_policy_check(struct call *call)
 		}
 	}
 	if (empty == 0) {
-		return call_ok(call, policy_model_rule_count(model), "good: %zu rules, %zu groups",
+		return call_ok(call, policy_model_rule_count(model), "good: rules %zu, groups %zu",
 		               policy_model_rule_count(model), groups);
 	}
 	return call_ok(call, policy_model_rule_count(model),
-	               "good: %zu rules, %zu groups, %zu of them without a member now (%s%s)",
+	               "good: rules %zu, groups %zu, %zu of them without a member now (%s%s)",
 	               policy_model_rule_count(model), groups, empty, first_empty,
 	               empty > 1 ? ", ..." : "");
 }
@@ -130,8 +130,10 @@ int admin_policy_import(struct call *call)
 		return ret;
 	}
 	return call_ok(call, policy_model_rule_count(model),
-	               "draft of %zu rules, made from revision %llu; commit puts it in force",
-	               policy_model_rule_count(model), (unsigned long long)draft.base);
+	               "draft with %zu rule%s, made from revision %llu; commit puts it in force",
+	               policy_model_rule_count(model),
+	               policy_model_rule_count(model) == 1 ? "" : "s",
+	               (unsigned long long)draft.base);
 }
 
 static int check_message(struct call *call, const char *message)

@@ -182,6 +182,8 @@ static void publish(struct worker_process *self, uint64_t now_ns)
 	uint64_t counters[SHARED_COUNTERS_MAX];
 
 	shared->alive_ns = now_ns;
+	shared->revision = self->view.revision;
+	shared->directory = self->view.directory_version;
 	if (now_ns - self->published_ns < PUBLISH_NS) {
 		return;
 	}
@@ -189,8 +191,6 @@ static void publish(struct worker_process *self, uint64_t now_ns)
 	bus_context_counters(self->context, &bus);
 	bus_server_counters(self->server, &server);
 	shared->pid = (uint64_t)getpid();
-	shared->revision = self->view.revision;
-	shared->directory = self->view.directory_version;
 	shared->waiting = worker_waiting_count(self->worker);
 	shared->flows = worker_flow_count(self->worker);
 	shared->rss_bytes = shared_rss_bytes();
