@@ -41,8 +41,8 @@ static void answer(struct serve *serve, codec_doc_t *doc)
 	_cleanup_(pr_free) uint8_t *data = NULL;
 	size_t size_bytes;
 
-	codec_doc_set_u64(doc, 0, serve->id);
-	if (codec_doc_encode(doc, &data, &size_bytes) < 0 ||
+	codec_doc_set_u64(owned, 0, serve->id);
+	if (codec_doc_encode(owned, &data, &size_bytes) < 0 ||
 	    bus_server_send(serve->server, &serve->route, data, size_bytes) < 0) {
 		serve->follow_id = 0; /* who asked has gone */
 	}
