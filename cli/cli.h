@@ -184,7 +184,7 @@ json_t *cli_json_text(const char *text);
 json_t *cli_json_uuid(const struct pr_uuid *id);
 json_t *cli_json_time(uint64_t wall_ns);
 json_t *cli_json_texts(const codec_doc_t *doc, unsigned field);
-/** One line; takes the reference. False: out of memory or not written. */
+/** One line, not flushed; takes the reference. False: out of memory or not written. */
 bool cli_json_print(json_t *object, FILE *out);
 
 /* ---- configuration (config.c) ---- */
@@ -210,7 +210,9 @@ int cli_config_home(const char *name, char path[static CLI_PATH_BYTES]) _must_ch
 
 struct cli_peer {
 	bus_client_t *client;
-	char what[192]; /* "controller tcp://..." */
+	char what[192];       /* "controller tcp://..." */
+	uint64_t patience_ns; /* silence allowed while the connection stands, beyond the time limit
+	                       */
 };
 
 struct cli_session {

@@ -14,6 +14,7 @@
 #define NEWEST_DEFAULT 50
 #define NEWEST_FOLLOW  10
 #define FLUSH_ROWS     256
+#define SEARCH_NS      (120 * PR_NS_PER_S) /* a search may find nothing for so long */
 #define REPEAT_NS      (5 * PR_NS_PER_S)
 #define SEEN_MAX       4096               /* events remembered against a second showing */
 #define OVERLAP_NS     (10 * PR_NS_PER_S) /* asked for again after a break */
@@ -32,9 +33,9 @@ struct show {
 	struct cli *cli;
 	cli_table_t *table; /* NULL: JSON */
 	uint64_t shown, pending, malformed;
-	uint64_t newest_wall_ns;
-	bool broken;       /* standard output is gone */
-	struct seen *seen; /* NULL: not following */
+	uint64_t newest_wall_ns, oldest_wall_ns; /* of those shown */
+	bool broken;                             /* standard output is gone */
+	struct seen *seen;                       /* NULL: not following */
 };
 
 /* ---- what is asked ---- */
@@ -166,6 +167,9 @@ static void row_show(struct show *show, const codec_doc_t *row)
 	if (event.event.time_wall_ns > show->newest_wall_ns) {
 		show->newest_wall_ns = event.event.time_wall_ns;
 	}
+	if (show->shown == 0 || event.event.time_wall_ns < show->oldest_wall_ns) {
+		show->oldest_wall_ns = event.event.time_wall_ns;
+	}
 	show->shown++;
 	if (show->table == NULL) {
 		show->broken |= !cli_json_print(cli_event_json(&event), show->cli->out);
@@ -211,15 +215,17 @@ static void flush(struct show *show)
 		cli_table_flush(show->table);
 		show->pending = 0;
 	}
-	show->broken |= ferror(show->cli->out) != 0;
+	show->broken |= fflush(show->cli->out) != 0;
 }
 
 static int list_show(struct cli *cli, struct cli_peer *recorder, codec_doc_t *request,
                      struct show *show)
 {
 	_cleanup_(codec_doc_destroy) codec_doc_t *end = NULL;
-	int status = cli_ask(cli, recorder, request, item_show, show, &end);
+	int status;
 
+	recorder->patience_ns = SEARCH_NS;
+	status = cli_ask(cli, recorder, request, item_show, show, &end);
 	flush(show);
 	if (status != CLI_DONE) {
 		return status;
@@ -231,7 +237,8 @@ static int list_show(struct cli *cli, struct cli_peer *recorder, codec_doc_t *re
 		const char *text = codec_doc_text(end, CODEC_END_TEXT);
 		bool complete = codec_doc_u64(end, CODEC_END_COMPLETE) != 0;
 		if (!cli->options.json || !complete) {
-			cli_note(cli, "%" PRIu64 " events%s%s%s", show->shown,
+			cli_note(cli, "%" PRIu64 " event%s%s%s%s", show->shown,
+			         show->shown == 1 ? "" : "s",
 			         complete ? "" : ", older ones match too: -n N shows more",
 			         text[0] != '\0' ? " · " : "", text);
 		}
@@ -293,8 +300,10 @@ static void follow_repeat(struct follow *follow, uint64_t now_ns)
 		return;
 	}
 	if (follow->show->newest_wall_ns > OVERLAP_NS) {
+		uint64_t since_wall_ns = follow->show->newest_wall_ns - OVERLAP_NS;
+		uint64_t oldest_wall_ns = follow->show->oldest_wall_ns;
 		codec_doc_set_u64(follow->request, CODEC_EVENTS_GET_SINCE,
-		                  follow->show->newest_wall_ns - OVERLAP_NS);
+		                  since_wall_ns > oldest_wall_ns ? since_wall_ns : oldest_wall_ns);
 		codec_doc_set_u64(follow->request, CODEC_EVENTS_GET_LIMIT, 0);
 	}
 	if (codec_doc_encode(follow->request, &data, &size_bytes) == PR_OK &&

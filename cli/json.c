@@ -34,7 +34,7 @@ json_t *cli_json_texts(const codec_doc_t *doc, unsigned field)
 bool cli_json_print(json_t *object, FILE *out)
 {
 	bool good = object != NULL && json_dumpf(object, out, JSON_COMPACT) == 0 &&
-	            fputc('\n', out) != EOF && fflush(out) == 0;
+	            fputc('\n', out) != EOF;
 
 	json_decref(object);
 	return good;

@@ -158,8 +158,8 @@ int cli_run_policy_check(struct cli *cli)
 		fprintf(cli->out, "%s: %s\n", path,
 		        pr_log_escape(codec_doc_text(answer, CODEC_OK_TEXT), shown, sizeof(shown)));
 	} else {
-		fprintf(cli->out, "%s: good: %zu rules; the controller was not asked\n", path,
-		        rules);
+		fprintf(cli->out, "%s: good: %zu rule%s; the controller was not asked\n", path,
+		        rules, rules == 1 ? "" : "s");
 	}
 	return CLI_DONE;
 }

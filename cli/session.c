@@ -240,14 +240,17 @@ static int answer_receive(struct cli *cli, struct cli_peer *peer, uint64_t id,
 
 		if (ret == PR_EAGAIN) {
 			uint64_t now_ns = pr_clock_monotonic_ns();
-			if (now_ns >= end_ns) {
+			bool works = bus_client_link(peer->client) == BUS_LINK_UP &&
+			             now_ns < end_ns + peer->patience_ns;
+			if (now_ns >= end_ns && !works) {
 				return say_silent(cli, peer);
 			}
 			/* Only here: an answer may lie there though the key is no more good. */
 			if (bus_client_link(peer->client) == BUS_LINK_REFUSED) {
 				return say_refused(cli, peer);
 			}
-			uint64_t left_ms = (end_ns - now_ns) / PR_NS_PER_MS + 1;
+			uint64_t left_ms =
+				now_ns < end_ns ? (end_ns - now_ns) / PR_NS_PER_MS + 1 : 200;
 			wait_for(peer, left_ms < 200 ? left_ms : 200);
 			continue;
 		}
