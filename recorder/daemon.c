@@ -139,14 +139,11 @@ static int identity_find(struct daemon *daemon)
 	if (err != PR_OK) {
 		return fail("bus", err);
 	}
-	if (daemon->enroll_token != NULL) {
-		err = recorder_enroll(&daemon->conf, daemon->store, daemon->context,
-		                      daemon->enroll_token, &problem);
-	}
-	if (err == PR_OK) {
-		err = recorder_identity_load(&daemon->conf, daemon->store, &daemon->identity,
-		                             &problem);
-	}
+	err = daemon->enroll_token != NULL
+	              ? recorder_enroll(&daemon->conf, daemon->store, daemon->context,
+	                                daemon->enroll_token, &problem)
+	              : recorder_identity_load(&daemon->conf, daemon->store, &daemon->identity,
+	                                       &problem);
 	if (err != PR_OK) {
 		log_error("%s", problem.text);
 	}
@@ -326,6 +323,9 @@ static int run(struct daemon *daemon)
 	err = err == PR_OK ? pr_privilege_drop(daemon->conf.user) : err;
 	err = err == PR_OK ? stores_open(daemon) : err;
 	err = err == PR_OK ? identity_find(daemon) : err;
+	if (daemon->enroll_token != NULL) {
+		return err;
+	}
 	err = err == PR_OK ? parts_make(daemon) : err;
 	err = err == PR_OK ? serve(daemon) : err;
 	if (err != PR_OK) {
@@ -346,7 +346,7 @@ int recorder_main(int argc, char **argv)
 	struct daemon daemon = { .signal_fd = -1 };
 	const struct pr_program_option options[] = {
 		{ "enroll", "TOKEN",
-		  "join with a one-time token first; `-` reads it from standard input",
+		  "join with a token of `portreeve enroll` (-: from standard input), and exit",
 		  &daemon.enroll_token },
 	};
 	const struct pr_program program = { .name = "portreeve-recorder",

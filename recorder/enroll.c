@@ -7,12 +7,10 @@
 
 #include "base/clock.h"
 #include "base/err.h"
-#include "base/log.h"
 #include "codec/codec.h"
 #include "recorder/identity.h"
 
-#define LOG_COMPONENT "enroll"
-#define ANSWER_NS     (15 * PR_NS_PER_S)
+#define ANSWER_NS (15 * PR_NS_PER_S)
 
 static _printf_(3, 4) int fail(struct recorder_problem *problem, int err, const char *format, ...)
 {
@@ -156,7 +154,7 @@ int recorder_enroll(const struct recorder_conf *conf, store_t *store, bus_contex
 
 	if (store_value_get(store, RECORDER_VALUE_CONTROLLER, &joined_already, &size_bytes) ==
 	    PR_OK) {
-		log_info("enrolled already, the token is not used");
+		(void)printf("joined already, the token is not used\n");
 		return PR_OK;
 	}
 	if (!recorder_key_path(conf, path, sizeof(path))) {
@@ -175,8 +173,8 @@ int recorder_enroll(const struct recorder_conf *conf, store_t *store, bus_contex
 	bus_key_wipe(&token, sizeof(token));
 	bus_key_wipe(&key, sizeof(key));
 	if (err == PR_OK) {
-		log_info("enrolled as %s at %s%s", joined.role, conf->state_directory,
-		         joined.pending ? ", waits for approval: `portreeve agent approve`" : "");
+		(void)printf("joined%s\n",
+		             joined.pending ? "; waits for `portreeve agent approve`" : "");
 	}
 	return err;
 }

@@ -51,9 +51,10 @@ static int controllers_load(const struct recorder_conf *conf, store_t *store,
 	}
 	if (store_value_get(store, RECORDER_VALUE_CONTROLLER, &kept, &kept_bytes) != PR_OK ||
 	    recorder_controller_parse((const char *)kept, &identity->controllers[0]) != PR_OK) {
-		(void)snprintf(problem->text, sizeof(problem->text),
-		               "no controller is known: start once with --enroll TOKEN (`portreeve "
-		               "enroll recorder` prints one), or set `controller`");
+		(void)snprintf(
+			problem->text, sizeof(problem->text),
+			"no controller is known: run it once with --enroll TOKEN (`portreeve "
+			"enroll --role recorder` prints one), or set `controller`");
 		return PR_ECONF;
 	}
 	identity->controller_count = 1;
@@ -90,7 +91,7 @@ int recorder_identity_load(const struct recorder_conf *conf, store_t *store,
 	                  : PR_EKEYFILE;
 	if (err != PR_OK) {
 		(void)snprintf(problem->text, sizeof(problem->text),
-		               "%.300s: %s; start once with --enroll TOKEN", path,
+		               "%.300s: %s; run it once with --enroll TOKEN", path,
 		               pr_strerror(err));
 		return err;
 	}

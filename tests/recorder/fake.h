@@ -232,7 +232,7 @@ static inline void fake_configure(struct fake *fake, char path[static PATH_MAX +
 	fclose(file);
 }
 
-/** Start the recorder; @p token NULL: without --enroll. */
+/** Start the program; @p token NULL: without --enroll. */
 static inline void fake_start(struct fake *fake, const char *token, const char *more)
 {
 	char conf[PATH_MAX + 16], log[PATH_MAX + 16];
@@ -249,6 +249,37 @@ static inline void fake_start(struct fake *fake, const char *token, const char *
 		      token != NULL ? "--enroll" : NULL, token, (char *)NULL);
 		_exit(127);
 	}
+}
+
+/** Until the program has ended by itself, or twenty seconds; its status. */
+static inline int fake_wait(struct fake *fake)
+{
+	int status = -1;
+
+	for (unsigned i = 0; i < 20000 && waitpid(fake->pid, &status, WNOHANG) == 0; i++) {
+		fake_turn(fake);
+		(void)poll(NULL, 0, 1);
+	}
+	fake->pid = 0;
+	return status;
+}
+
+/** Join, then run; true once it has asked for the keys of peers. */
+static inline bool fake_run(struct fake *fake)
+{
+	char token[BUS_TOKEN_TEXT_BYTES];
+
+	(void)!bus_token_format(&fake->token, token);
+	fake_start(fake, token, "");
+	int status = fake_wait(fake);
+	ok(WIFEXITED(status) && WEXITSTATUS(status) == 0 && !pr_uuid_is_null(&fake->recorder_id),
+	   "a recorder joins with a token");
+	fake_start(fake, NULL, "");
+	for (unsigned i = 0; i < 10000 && fake->peers_listed == 0; i++) {
+		fake_turn(fake);
+		(void)poll(NULL, 0, 1);
+	}
+	return fake->peers_listed > 0;
 }
 
 static inline int fake_stop(struct fake *fake, int signal_number)
