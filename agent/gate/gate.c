@@ -146,7 +146,8 @@ static int endpoint_put(gate_t *gate, const struct part_namespace *space)
 		gate->spaces[space->slot]->endpoints++;
 	}
 	gate->endpoints[index].mode = space->mode;
-	if (space->is_host || gate->spaces[space->slot]->primary == ENDPOINT_NONE) {
+	/* Whoever came first: for the host's namespace that is the host. */
+	if (gate->spaces[space->slot]->primary == ENDPOINT_NONE) {
 		gate->spaces[space->slot]->primary = index;
 	}
 	return PR_OK;

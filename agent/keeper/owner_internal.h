@@ -46,8 +46,9 @@ struct owner_hint {
 
 struct owner_process {
 	int32_t pid;
-	bool kernel; /* no program: holds nothing */
-	bool fresh;  /* not in the table before */
+	bool kernel;      /* no program: holds nothing */
+	bool fresh;       /* not in the table before */
+	uint64_t seen_ns; /* first */
 	uint64_t net_inode;
 };
 

@@ -8,9 +8,11 @@
 #include <unistd.h>
 
 #include "agent/keeper/owner_internal.h"
+#include "base/clock.h"
 
 #define FOLDER_BYTES  16384
 #define PROCESSES_MAX 65536
+#define YOUNG_NS      PR_NS_PER_S /* so long a process may still enter a namespace or execute */
 
 /* --------------------------------------------------------------------- the table of processes */
 
@@ -73,14 +75,15 @@ static void table_add(owner_t *owner, int32_t pid, const struct owner_process *o
 		return;
 	}
 	struct owner_process *process = &owner->processes[owner->process_count++];
-	*process = (struct owner_process){ .pid = pid, .fresh = true };
-	if (old != NULL && !full) {
+	if (old != NULL && !full && owner->now_ns - old->seen_ns > YOUNG_NS) {
 		*process = *old;
 		process->fresh = false;
-	} else {
-		process_look(owner, process);
-		process->fresh = old == NULL || old->net_inode != process->net_inode;
+		return;
 	}
+	*process = (struct owner_process){ .pid = pid,
+		                           .seen_ns = old != NULL ? old->seen_ns : owner->now_ns };
+	process_look(owner, process);
+	process->fresh = old == NULL || old->net_inode != process->net_inode;
 }
 
 /* Read /proc; numbers come in order. @full: look at known processes again as well. */
