@@ -231,6 +231,18 @@ int bus_client_send(bus_client_t *client, const void *data, size_t size_bytes) _
  */
 int bus_client_wait(bus_client_t *client, int timeout_ms) _must_check_;
 
+/**
+ * One request, one answer: send as soon as the link stands, then block until a frame comes. For
+ * enrolment and command lines.
+ *
+ * @param ret_data  Borrowed until the next receive.
+ * @retval PR_OK
+ * @retval PR_EPERM     The server does not admit this key, or its own key is another.
+ * @retval PR_ETIMEOUT  Nobody answered.
+ */
+int bus_client_exchange(bus_client_t *client, const void *request, size_t request_bytes,
+                        int timeout_ms, const uint8_t **ret_data, size_t *ret_bytes) _must_check_;
+
 enum bus_link {
 	BUS_LINK_CONNECTING, /* also while reconnecting */
 	BUS_LINK_UP,         /* handshake succeeded */

@@ -1,0 +1,302 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "agent/book.h"
+#include "base/err.h"
+
+struct entry {
+	struct pr_uuid id;
+	codec_doc_t *endpoint; /* NULL: not named by the inventory yet (the host at start) */
+	int32_t pid;
+	uint64_t start_ticks;
+	unsigned generation;                 /* of the listing that named it last */
+	bool watched;                        /* a WATCH order was sent */
+	char enforced[PART_TEXT_BYTES + 16]; /* what the keeper said last */
+	uint8_t mode;                        /* as ordered */
+};
+
+struct book {
+	struct book_outlet outlet;
+	struct pr_uuid host;
+	bool has_engine;
+	unsigned generation;
+	struct entry *entries; /* the first is the host */
+	size_t count, capacity;
+	/* copy of what the authority said */
+	bool state_known;
+	uint8_t default_mode;
+	struct speaker_mode *modes;
+	size_t mode_count;
+};
+
+int book_new(const struct pr_uuid *host, bool has_engine, const struct book_outlet *outlet,
+             book_t **ret_book)
+{
+	_cleanup_(book_destroy) book_t *book = calloc(1, sizeof(*book));
+	if (book == NULL) {
+		return PR_ENOMEM;
+	}
+	book->entries = calloc(64, sizeof(*book->entries));
+	if (book->entries == NULL) {
+		return PR_ENOMEM;
+	}
+	book->capacity = 64;
+	book->outlet = *outlet;
+	book->host = *host;
+	book->has_engine = has_engine;
+	book->entries[book->count++] = (struct entry){ .id = *host };
+	*ret_book = take_ptr(book);
+	return PR_OK;
+}
+
+void book_destroy(book_t **book_p)
+{
+	book_t *book = *book_p;
+	if (book == NULL) {
+		return;
+	}
+	for (size_t i = 0; i < book->count; i++) {
+		codec_doc_destroy(&book->entries[i].endpoint);
+	}
+	free(book->entries);
+	free(book->modes);
+	free(book);
+	*book_p = NULL;
+}
+
+static struct entry *entry_find(const book_t *book, const struct pr_uuid *id)
+{
+	for (size_t i = 0; i < book->count; i++) {
+		if (pr_uuid_equal(&book->entries[i].id, id)) {
+			return &book->entries[i];
+		}
+	}
+	return NULL;
+}
+
+static struct entry *entry_take(book_t *book, const struct pr_uuid *id)
+{
+	struct entry *entry = entry_find(book, id);
+	if (entry != NULL) {
+		return entry;
+	}
+	if (book->count == book->capacity) {
+		struct entry *grown = realloc(book->entries, 2 * book->capacity * sizeof(*grown));
+		if (grown == NULL) {
+			return NULL;
+		}
+		book->entries = grown;
+		book->capacity *= 2;
+	}
+	entry = &book->entries[book->count++];
+	*entry = (struct entry){ .id = *id };
+	return entry;
+}
+
+static uint8_t mode_of(const book_t *book, const struct pr_uuid *id)
+{
+	for (size_t i = 0; i < book->mode_count; i++) {
+		if (pr_uuid_equal(&book->modes[i].endpoint, id)) {
+			return book->modes[i].mode;
+		}
+	}
+	return book->state_known ? book->default_mode : CODEC_MODE_OBSERVE;
+}
+
+static void order_watch(book_t *book, struct entry *entry)
+{
+	entry->mode = mode_of(book, &entry->id);
+	entry->watched = true;
+	const struct part_order order = {
+		.kind = PART_ORDER_WATCH,
+		.endpoint = entry->id,
+		.pid = entry->pid,
+		.start_ticks = entry->start_ticks,
+		.is_host = pr_uuid_equal(&entry->id, &book->host),
+		.mode = entry->mode,
+	};
+	book->outlet.order(book->outlet.context, &order);
+}
+
+static void order_forget(book_t *book, struct entry *entry)
+{
+	if (!entry->watched) {
+		return;
+	}
+	entry->watched = false;
+	const struct part_order order = { .kind = PART_ORDER_FORGET, .endpoint = entry->id };
+	book->outlet.order(book->outlet.context, &order);
+}
+
+void book_start(book_t *book)
+{
+	order_watch(book, &book->entries[0]);
+}
+
+/* ---- inventory ---- */
+
+static void entry_remove(book_t *book, struct entry *entry, bool removed)
+{
+	struct pr_uuid id = entry->id;
+
+	order_forget(book, entry);
+	codec_doc_destroy(&entry->endpoint);
+	*entry = book->entries[--book->count];
+	book->outlet.gone(book->outlet.context, &id, removed);
+}
+
+static void endpoint_say(book_t *book, const struct entry *entry)
+{
+	if (entry->endpoint != NULL) {
+		book->outlet.endpoint(book->outlet.context, entry->endpoint);
+	}
+}
+
+static void endpoint_replace(struct entry *entry, codec_doc_t *endpoint)
+{
+	codec_doc_set_text(endpoint, CODEC_ENDPOINT_ENFORCED, entry->enforced);
+	codec_doc_destroy(&entry->endpoint);
+	entry->endpoint = endpoint;
+}
+
+static void container_up(book_t *book, struct inventory_change *change)
+{
+	struct entry *entry = entry_take(book, &change->id);
+	if (entry == NULL) {
+		return; /* out of memory: the next listing names it again */
+	}
+	entry->generation = book->generation;
+	endpoint_replace(entry, take_ptr(change->endpoint));
+	endpoint_say(book, entry);
+	/* A container of the host's namespace is held and copied there. */
+	if (change->host_network || (entry->watched && entry->pid == change->pid &&
+	                             entry->start_ticks == change->start_ticks)) {
+		return;
+	}
+	order_forget(book, entry);
+	entry->pid = change->pid;
+	entry->start_ticks = change->start_ticks;
+	order_watch(book, entry);
+}
+
+static void listing_complete(book_t *book)
+{
+	for (size_t i = book->count; i-- > 1;) {
+		if (book->entries[i].generation != book->generation) {
+			entry_remove(book, &book->entries[i], false);
+		}
+	}
+	book->outlet.complete(book->outlet.context);
+}
+
+void book_inventory(book_t *book, struct inventory_change *change)
+{
+	struct entry *entry = entry_find(book, &change->id);
+
+	switch (change->kind) {
+	case INVENTORY_HOST:
+		endpoint_replace(&book->entries[0], take_ptr(change->endpoint));
+		endpoint_say(book, &book->entries[0]);
+		if (!book->has_engine) {
+			book->outlet.complete(book->outlet.context);
+		}
+		break;
+	case INVENTORY_UP:
+		container_up(book, change);
+		break;
+	case INVENTORY_DOWN:
+	case INVENTORY_GONE:
+		if (entry != NULL && entry != &book->entries[0]) {
+			entry_remove(book, entry, change->kind == INVENTORY_GONE);
+		} else if (change->kind == INVENTORY_GONE) {
+			/* It had stopped before; now it is removed. */
+			book->outlet.gone(book->outlet.context, &change->id, true);
+		}
+		break;
+	case INVENTORY_SYNCED:
+		listing_complete(book);
+		break;
+	case INVENTORY_ENGINE:
+		/* What the next listing does not name has gone meanwhile. */
+		book->generation += change->engine_up ? 0 : 1;
+		break;
+	}
+	inventory_change_done(change);
+}
+
+/* ---- state ---- */
+
+void book_state(book_t *book, const struct speaker_state *state)
+{
+	struct speaker_mode *modes = calloc(state->mode_count + 1, sizeof(*modes));
+	if (modes == NULL) {
+		return; /* the old state stands; the next heartbeat brings it again */
+	}
+	memcpy(modes, state->modes, state->mode_count * sizeof(*modes));
+	free(book->modes);
+	book->modes = modes;
+	book->mode_count = state->mode_count;
+	book->default_mode = state->default_mode;
+	book->state_known = true;
+
+	for (size_t i = 0; i < book->mode_count; i++) {
+		book->outlet.lost(book->outlet.context, &book->modes[i].lost);
+	}
+	for (size_t i = 0; i < book->count; i++) {
+		struct entry *entry = &book->entries[i];
+		if (!entry->watched) {
+			continue;
+		}
+		/* Also when it is what was ordered before: the keeper may have adopted enforce. */
+		entry->mode = mode_of(book, &entry->id);
+		const struct part_order order = {
+			.kind = PART_ORDER_MODE,
+			.endpoint = entry->id,
+			.mode = entry->mode,
+		};
+		book->outlet.order(book->outlet.context, &order);
+	}
+}
+
+void book_report(book_t *book, const struct part_report *report)
+{
+	char text[sizeof(((struct entry *)0)->enforced)];
+	struct entry *entry = entry_find(book, &report->endpoint);
+
+	if (entry == NULL) {
+		return;
+	}
+	switch (report->kind) {
+	case PART_REPORT_OPENED:
+	case PART_REPORT_MODE:
+		(void)snprintf(text, sizeof(text), "%s",
+		               codec_enum_text(CODEC_SET_MODE, report->mode));
+		break;
+	case PART_REPORT_FAILED:
+		(void)snprintf(text, sizeof(text), "failed: %s", report->text);
+		break;
+	default:
+		return;
+	}
+	if (strcmp(text, entry->enforced) == 0) {
+		return;
+	}
+	memcpy(entry->enforced, text, sizeof(text));
+	if (entry->endpoint != NULL) {
+		codec_doc_set_text(entry->endpoint, CODEC_ENDPOINT_ENFORCED, text);
+		endpoint_say(book, entry);
+	}
+}
+
+int32_t book_pid(const book_t *book, const struct pr_uuid *id)
+{
+	const struct entry *entry = entry_find(book, id);
+	return entry != NULL ? entry->pid : 0;
+}
+
+size_t book_count(const book_t *book)
+{
+	return book->count;
+}

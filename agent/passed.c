@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include <stdio.h>
+#include <string.h>
+
+#include "agent/passed.h"
+
+void passed_event(const struct part_report *report, owner_t *owner, uint64_t wall_ns,
+                  struct codec_event *ret_event)
+{
+	const struct part_flow *flow = &report->flow;
+	struct part_owner found;
+
+	if (flow->outbound) {
+		owner_initiator(owner, report->slot, flow, CODEC_NO_UID, &found);
+	} else {
+		owner_listener(owner, report->slot, flow, &found);
+	}
+	*ret_event = (struct codec_event){
+		.time_wall_ns = wall_ns,
+		.reporter = flow->outbound ? CODEC_REPORTER_INITIATOR : CODEC_REPORTER_TERMINATOR,
+		.proto = flow->proto,
+		.src = flow->src,
+		.src_port = flow->src_port,
+		.dst = flow->dst,
+		.dst_port = flow->dst_port,
+		.uid = found.uid,
+		.pid = found.pid,
+		.unknown = found.unknown,
+		.verdict = CODEC_EVENT_VERDICT_ALLOWED,
+		.mode = report->mode,
+		.rule = CODEC_NO_RULE,
+		.decided_by = CODEC_DECIDED_BY_OBSERVE,
+	};
+	if (flow->outbound) {
+		ret_event->src_endpoint = report->endpoint;
+	} else {
+		ret_event->dst_endpoint = report->endpoint;
+	}
+	(void)snprintf(ret_event->user, sizeof(ret_event->user), "%s", found.user);
+	(void)snprintf(ret_event->exe, sizeof(ret_event->exe), "%s", found.exe);
+}
