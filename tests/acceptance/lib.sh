@@ -229,3 +229,108 @@ lib_image() { # an image of one static binary: prt-busybox
 	tar -C "$tree" -c . | lib_docker "$1" import - prt-busybox >/dev/null
 	rm -rf "$tree"
 }
+
+# --- our daemons in test hosts ---
+
+# lib_capture_start HOST FILTER; lib_capture_stop prints how many packets came.
+lib_capture_start() {
+	rm -f "$lib_data/capture"
+	lib_spawn capture nsenter --net="/run/netns/prt-$lib_name-$1" \
+		tcpdump -i any -n -U --immediate-mode -w "$lib_data/capture" "$2"
+	lib_until 5 grep -q 'listening on' "$lib_data/capture.log"
+	: >"$lib_data/capture.log"
+}
+
+lib_capture_stop() {
+	lib_stop capture INT
+	tcpdump -n -r "$lib_data/capture" 2>/dev/null | wc -l
+}
+
+lib_address() { # address of a test host, or the one set for it
+	lib_in "$1" ip -4 -o address show dev eth0 | awk '{sub("/.*", "", $4); print $4; exit}'
+}
+
+# portreeve as the first administrator, on the controller's host
+lib_pr() { lib_in "$lib_controller_host" "$lib_build/portreeve" --config "$lib_data/cli/cli.conf" "$@"; }
+
+lib_controller() { # lib_controller HOST: controller with two workers; the recorder's place is HOST too
+	local address
+	lib_controller_host=$1
+	address=$(lib_address "$1")
+	cat >"$lib_data/controller.conf" <<-END
+		state_directory = $lib_data/controller
+		listen = 0.0.0.0
+		advertise = $address
+		recorder = tcp://$address:7401
+		admin_config = $lib_data/cli/cli.conf
+	END
+	lib_in "$1" "$lib_build/portreeve-controller" --config "$lib_data/controller.conf" --init \
+		>"$lib_data/controller-init.log" 2>&1 || bail "controller --init: $(tail -1 "$lib_data/controller-init.log")"
+	lib_controller_run
+	lib_until 10 lib_pr hosts || bail "the controller does not answer: see $lib_data/controller.log"
+}
+
+lib_controller_run() {
+	lib_spawn controller nsenter --net="/run/netns/prt-$lib_name-$lib_controller_host" \
+		"$lib_build/portreeve-controller" --config "$lib_data/controller.conf"
+}
+
+lib_token() { # lib_token ROLE NAME
+	lib_pr enroll --role "$1" --name "$2" --json 2>/dev/null |
+		sed -n 's/.*"token": *"\([^"]*\)".*/\1/p'
+}
+
+lib_commit() { # lib_commit FILE MESSAGE: make it the policy in force and wait until all serve it
+	local revision
+	lib_pr policy commit -m "$2" "$1" >"$lib_data/commit.out" 2>&1 ||
+		bail "policy commit: $(cat "$lib_data/commit.out")"
+	lib_until 5 lib_settled || diag "not everybody serves the new revision after 5 s"
+}
+
+# Everybody serves the policy in force: workers by `status`, agents by what they say of themselves.
+lib_settled() {
+	local revision
+	revision=$(lib_pr policy log --json 2>/dev/null | sed -n '1s/.*"revision": *\([0-9]*\).*/\1/p')
+	lib_pr status --json 2>/dev/null >"$lib_run/status"
+	[ -n "$revision" ] && ! grep -o '"revision": *[0-9]*' "$lib_run/status" |
+		grep -vq "[^0-9]$revision\$"
+}
+
+lib_recorder() { # lib_recorder HOST
+	cat >"$lib_data/recorder.conf" <<-END
+		state_directory = $lib_data/recorder
+		listen = tcp://0.0.0.0:7401
+		map_size = ${lib_map_size:-1G}
+	END
+	lib_recorder_host=$1
+	lib_token recorder recorder | lib_in "$1" "$lib_build/portreeve-recorder" \
+		--config "$lib_data/recorder.conf" --enroll - >"$lib_data/recorder-enroll.log" 2>&1 ||
+		bail "recorder --enroll: $(tail -n 1 "$lib_data/recorder-enroll.log")"
+	lib_recorder_run
+	lib_until 10 lib_pr events -n 1 || bail "the recorder does not answer: see $lib_data/recorder.log"
+}
+
+lib_recorder_run() {
+	lib_spawn recorder nsenter --net="/run/netns/prt-$lib_name-$lib_recorder_host" \
+		"$lib_build/portreeve-recorder" --config "$lib_data/recorder.conf"
+}
+
+lib_agent() { # lib_agent HOST [docker socket path]: configure, enrol, start
+	cat >"$lib_data/agent-$1.conf" <<-END
+		state_directory = $lib_data/agent-$1
+		name = $1
+		docker_socket = ${2:-}
+	END
+	lib_token agent "$1" | lib_in "$1" "$lib_build/portreeve-agent" \
+		--config "$lib_data/agent-$1.conf" --enroll - >"$lib_data/agent-$1-enroll.log" 2>&1 ||
+		bail "agent --enroll on $1: $(tail -n 1 "$lib_data/agent-$1-enroll.log")"
+	lib_agent_run "$1"
+	lib_until 15 lib_agent_active "$1" || bail "agent $1 is not active: see $lib_data/agent-$1.log"
+}
+
+lib_agent_run() {
+	lib_spawn "agent-$1" nsenter --net="/run/netns/prt-$lib_name-$1" \
+		"$lib_build/portreeve-agent" --config "$lib_data/agent-$1.conf"
+}
+
+lib_agent_active() { lib_pr hosts --json | grep "\"name\": *\"$1\"" | grep -q '"status": *"active"'; }

@@ -1,0 +1,114 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0-or-later
+# A real Docker engine, two containers and a client host with an agent of its own: allow and deny by
+# group across containers, host and client. The judges are the servers' own logs and a capture at
+# the receiver, never our own word.
+set -u
+. "$(dirname "$0")/lib.sh"
+lib_start docker
+
+lib_host ctl 1
+lib_host srv 2
+lib_host cli 3
+lib_engine srv --ip6tables --experimental
+lib_docker srv network create --subnet 172.30.0.0/24 appnet >/dev/null
+lib_docker srv run -d --name web --network appnet -p 8080:80 prt-busybox \
+	/bin/httpd -f -vv -p 80 -h /www >/dev/null
+lib_docker srv run -d --name app --network appnet prt-busybox /bin/sleep 100000 >/dev/null
+web_address=$(lib_docker srv inspect -f '{{.NetworkSettings.Networks.appnet.IPAddress}}' web)
+
+lib_controller ctl
+lib_recorder ctl
+lib_agent srv "$lib_run/srv.docker"
+lib_agent cli
+
+# Servers that we did not write, each with a log of its own.
+lib_spawn http-srv nsenter --net="/run/netns/prt-$lib_name-srv" \
+	busybox httpd -f -vv -p 9001 -h "$lib_source/doc"
+lib_spawn http-cli nsenter --net="/run/netns/prt-$lib_name-cli" \
+	busybox httpd -f -vv -p 9000 -h "$lib_source/doc"
+lib_spawn udp-srv nsenter --net="/run/netns/prt-$lib_name-srv" \
+	busybox udpsvd -v 0.0.0.0 5300 busybox cat
+
+groups='group web    select name web kind container
+group app    select name app kind container
+group srv    select name srv kind host
+group client select name cli kind host
+mode enforce group web
+mode enforce group app
+mode enforce group srv
+mode enforce group client
+'
+all_rules='rule 10 allow from client to srv tcp/8080
+rule 11 allow from client to web tcp/80
+rule 20 allow from app to web tcp/80
+rule 30 allow from app to client tcp/9000
+rule 31 allow from 192.168.7.2 to client tcp/9000 comment "the far end sees the masqueraded host"
+rule 40 allow from srv to web tcp/80
+rule 50 allow from client to srv tcp/9001
+rule 60 allow from client to srv udp/5300
+'
+
+policy_without() { # policy_without [NUMBER]: commit all rules but that one
+	{
+		printf '%s' "$groups"
+		printf '%s' "$all_rules" | grep -v "^rule ${1:-none} "
+	} >"$lib_data/policy"
+	lib_commit "$lib_data/policy" "without ${1:-none}"
+}
+
+
+# How often a server's own log says that it answered.
+answers_web() { lib_docker srv logs web 2>&1 | grep -c 'response:'; }
+answers_srv() { grep -c 'response:' "$lib_data/http-srv.log"; }
+answers_cli() { grep -c 'response:' "$lib_data/http-cli.log"; }
+answers_udp() { grep -c 'start' "$lib_data/udp-srv.log"; }
+
+
+connect_published() { lib_in cli curl -s -o /dev/null --connect-timeout 2 -m 4 http://192.168.7.2:8080/; }
+connect_app_web() { lib_docker srv exec app wget -q -T 2 -O /dev/null "http://$web_address/"; }
+connect_app_cli() { lib_docker srv exec app wget -q -T 2 -O /dev/null http://192.168.7.3:9000/; }
+connect_srv_web() { lib_in srv curl -s -o /dev/null --connect-timeout 2 -m 4 "http://$web_address/"; }
+connect_cli_srv() { lib_in cli curl -s -o /dev/null --connect-timeout 2 -m 4 http://192.168.7.2:9001/; }
+connect_cli_srv6() { lib_in cli curl -s -o /dev/null --connect-timeout 2 -m 4 'http://[fd07::2]:9001/'; }
+connect_udp() { [ "$(echo ping | lib_in cli timeout 2 busybox nc -u -w 1 192.168.7.2 5300)" = ping ]; }
+
+# pair WHAT CONNECT ANSWERS RULE RECEIVER CAPTURE-FILTER REACHES: one allow and one deny.
+# REACHES: whether a denied packet may reach the receiver (the far end denies) or not (the near end).
+pair() {
+	local what=$1 connect=$2 answers=$3 rule=$4 receiver=$5 filter=$6 reaches=$7 before after seen
+	policy_without
+	before=$($answers)
+	$connect
+	local status=$?
+	sleep 0.2
+	after=$($answers)
+	[ $status -eq 0 ] && [ "$after" -eq $((before + 1)) ]
+	ok $? "$what: allowed by its group, and the server answered once"
+	policy_without "$rule"
+	before=$($answers)
+	lib_capture_start "$receiver" "$filter"
+	$connect
+	status=$?
+	sleep 0.2
+	after=$($answers)
+	seen=$(lib_capture_stop)
+	if [ "$reaches" = reaches ]; then
+		[ $status -ne 0 ] && [ "$after" -eq "$before" ] && [ "$seen" -gt 0 ]
+		ok $? "$what: denied at the far end, the server saw nothing"
+	else
+		[ $status -ne 0 ] && [ "$after" -eq "$before" ] && [ "$seen" -eq 0 ]
+		ok $? "$what: denied at the near end, no packet left"
+	fi
+	diag "answers $before -> $after, packets at the receiver $seen, client's status $status"
+}
+
+pair "client to published port" connect_published answers_web 11 srv 'tcp port 8080' reaches
+pair "client to published port, as the host" connect_published answers_web 10 srv 'tcp port 8080' -
+pair "container to container" connect_app_web answers_web 20 srv "tcp port 80 and src $web_address" -
+pair "container to client" connect_app_cli answers_cli 30 cli 'tcp port 9000' -
+pair "container to client, far end" connect_app_cli answers_cli 31 cli 'tcp port 9000' reaches
+pair "host to container" connect_srv_web answers_web 40 srv "tcp port 80 and src $web_address" -
+pair "client to host" connect_cli_srv answers_srv 50 srv 'tcp port 9001' -
+pair "client to host over IPv6" connect_cli_srv6 answers_srv 50 srv 'ip6 and tcp port 9001' -
+pair "client to host over UDP" connect_udp answers_udp 60 srv 'udp port 5300' -
