@@ -219,8 +219,12 @@ void book_inventory(book_t *book, struct inventory_change *change)
 		listing_complete(book);
 		break;
 	case INVENTORY_ENGINE:
-		/* What the next listing does not name has gone meanwhile. */
-		book->generation += change->engine_up ? 0 : 1;
+		/* What the next listing does not name has gone meanwhile. Without an engine
+		 * the host alone is all there is to tell. */
+		if (!change->engine_up) {
+			book->generation++;
+			book->outlet.complete(book->outlet.context);
+		}
 		break;
 	}
 	inventory_change_done(change);
