@@ -332,7 +332,7 @@ static int parts_new(agent_t *agent)
 		.controllers = agent->identity.controllers,
 		.controller_count = agent->identity.controller_count,
 		.version = PACKAGE_VERSION,
-		.source = config->source[0] != '\0' ? config->source : NULL,
+		.source = config->source,
 		.spool_max_bytes = config->spool_bytes,
 		.requests_max = (uint32_t)config->questions_max,
 	};
@@ -349,8 +349,8 @@ static int parts_new(agent_t *agent)
 		ret = speaker_new(agent->context, &options, &outlet, &agent->speaker);
 	}
 	if (ret == PR_OK) {
-		ret = book_new(&agent->identity.id, config->docker_socket[0] != '\0', &book,
-		               &agent->book);
+		ret = book_new(&agent->identity.id, agent_config_docker_socket(config)[0] != '\0',
+		               &book, &agent->book);
 	}
 	return ret;
 }
@@ -401,7 +401,7 @@ static int inventory_open(agent_t *agent, char *name, size_t size_bytes)
 {
 	agent_name(agent->config, name, size_bytes);
 	const struct inventory_options options = {
-		.docker_socket = agent->config->docker_socket,
+		.docker_socket = agent_config_docker_socket(agent->config),
 		.host = agent->identity.id,
 		.host_name = name,
 		.agent_version = PACKAGE_VERSION,

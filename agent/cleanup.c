@@ -97,8 +97,8 @@ int agent_rules_remove(const struct agent_config *config, struct agent_problem *
 	cleanup.config.host = true;
 	place_clean(&cleanup, &host, "this host");
 	cleanup.config.host = false;
-	if (config->docker_socket[0] != '\0') {
-		int ret = containers_clean(&cleanup, config->docker_socket);
+	if (agent_config_docker_socket(config)[0] != '\0') {
+		int ret = containers_clean(&cleanup, agent_config_docker_socket(config));
 		if (ret != PR_OK) {
 			return agent_fail(ret_problem, ret, "list of containers: %s",
 			                  pr_strerror(ret));

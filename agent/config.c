@@ -28,7 +28,7 @@ const struct pr_conf_row agent_config_rows[] = {
 	ROW("source", PR_CONF_STRING, source, 0, 0, "", NULL,
 	    "Address to connect from. Empty: the kernel's choice."),
 	ROW("docker_socket", PR_CONF_STRING, docker_socket, 0, 0, "/var/run/docker.sock", NULL,
-	    "The Docker engine's socket. Empty: no engine on this host."),
+	    "The Docker engine's socket; none: no engine on this host."),
 	ROW("queue", PR_CONF_UINT, queue, 0, 65535, "7400", NULL,
 	    "NFQUEUE number in every namespace."),
 	ROW("log_group", PR_CONF_UINT, log_group, 1, 65535, "7400", NULL,
@@ -70,9 +70,9 @@ int agent_config_check(const struct agent_config *config, struct pr_conf_error *
 		wrong = "mark_allow and mark_reject must lie within mark_mask";
 	} else if ((config->mark_allow & config->mark_reject) != 0) {
 		wrong = "mark_allow and mark_reject must be different bits";
-	} else if (config->docker_socket[0] != '\0' && config->docker_socket[0] != '/') {
-		wrong = "docker_socket must be an absolute path or empty";
-	} else if (strlen(config->name) > 200) {
+	} else if (config->docker_socket[0] != '/' && strcmp(config->docker_socket, "none") != 0) {
+		wrong = "docker_socket must be an absolute path, or none";
+	} else if (config->name != NULL && strlen(config->name) > 200) {
 		wrong = "name must be at most 200 bytes";
 	}
 	if (wrong == NULL) {
@@ -80,4 +80,9 @@ int agent_config_check(const struct agent_config *config, struct pr_conf_error *
 	}
 	(void)snprintf(ret_error->text, sizeof(ret_error->text), "%s", wrong);
 	return PR_ECONF;
+}
+
+const char *agent_config_docker_socket(const struct agent_config *config)
+{
+	return config->docker_socket[0] == '/' ? config->docker_socket : "";
 }

@@ -9,6 +9,7 @@
 #include "base/conf.h"
 #include "base/defs.h"
 
+/** Text that is not set is NULL. */
 struct agent_config {
 	char *state_directory;
 	char *name;
@@ -27,6 +28,9 @@ struct agent_config {
 
 extern const struct pr_conf_row agent_config_rows[];
 extern const size_t agent_config_row_count;
+
+/** The engine's socket; "" when there is none. */
+const char *agent_config_docker_socket(const struct agent_config *config);
 
 /**
  * What one row alone cannot check.

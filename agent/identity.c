@@ -47,7 +47,7 @@ void agent_path(const struct agent_config *config, const char *name,
 
 void agent_name(const struct agent_config *config, char *name, size_t size_bytes)
 {
-	(void)snprintf(name, size_bytes, "%s", config->name);
+	(void)snprintf(name, size_bytes, "%s", config->name != NULL ? config->name : "");
 	if (name[0] == '\0' && gethostname(name, size_bytes - 1) != 0) {
 		(void)snprintf(name, size_bytes, "host");
 	}
@@ -109,10 +109,11 @@ static int trust_parse(const struct pr_conf_list *controllers, const char *autho
 		}
 		identity->controller_count++;
 	}
-	if (bus_key_parse(authority_key, identity->authority_key) != PR_OK) {
+	if (authority_key == NULL ||
+	    bus_key_parse(authority_key, identity->authority_key) != PR_OK) {
 		return agent_fail(ret_problem, PR_ECONF,
 		                  "authority_key = %.60s: not a key (40 characters of Z85)",
-		                  authority_key);
+		                  authority_key != NULL ? authority_key : "");
 	}
 	return PR_OK;
 }
@@ -123,7 +124,7 @@ static int trust_load(const struct agent_config *config, struct agent_identity *
 	char path[AGENT_PATH_BYTES];
 	struct joined joined = { { NULL, 0 }, NULL };
 	struct pr_conf_error error = { "" };
-	bool need = config->controllers.count == 0 || config->authority_key[0] == '\0';
+	bool need = config->controllers.count == 0 || config->authority_key == NULL;
 	int ret = PR_OK;
 
 	agent_path(config, AGENT_JOINED_FILE, path);
@@ -141,8 +142,8 @@ static int trust_load(const struct agent_config *config, struct agent_identity *
 	if (ret == PR_OK) {
 		ret = trust_parse(config->controllers.count > 0 ? &config->controllers
 		                                                : &joined.controllers,
-		                  config->authority_key[0] != '\0' ? config->authority_key
-		                                                   : joined.authority_key,
+		                  config->authority_key != NULL ? config->authority_key
+		                                                : joined.authority_key,
 		                  identity, ret_problem);
 	}
 	pr_conf_done(joined_rows, PR_ARRAY_LEN(joined_rows), &joined);

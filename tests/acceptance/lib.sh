@@ -319,7 +319,7 @@ lib_agent() { # lib_agent HOST [docker socket path]: configure, enrol, start
 	cat >"$lib_data/agent-$1.conf" <<-END
 		state_directory = $lib_data/agent-$1
 		name = $1
-		docker_socket = ${2:-}
+		docker_socket = ${2:-none}
 	END
 	lib_token agent "$1" | lib_in "$1" "$lib_build/portreeve-agent" \
 		--config "$lib_data/agent-$1.conf" --enroll - >"$lib_data/agent-$1-enroll.log" 2>&1 ||
