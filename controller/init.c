@@ -49,7 +49,8 @@ static int make_folders(char *path)
 	return PR_OK;
 }
 
-/* Root made it; the daemon's user reads it. */
+/* The daemon's user writes the store here. The keys stay root's, who reads them before it becomes
+ * that user. */
 static int give_away(const struct controller_conf *conf, const char *path)
 {
 	if (geteuid() != 0 || conf->user == NULL) {
@@ -126,10 +127,6 @@ static int save_keys(const struct controller_conf *conf, const struct controller
 		return failed(path, ret);
 	}
 	said(path, new_curve);
-	ret = give_away(conf, path);
-	if (ret != PR_OK) {
-		return ret;
-	}
 	controller_path(conf, CONTROLLER_AUTHORITY_FILE, path);
 	if (new_authority) {
 		ret = bus_sign_key_save(path, &keys->authority);
@@ -138,7 +135,7 @@ static int save_keys(const struct controller_conf *conf, const struct controller
 		return failed(path, ret);
 	}
 	said(path, new_authority);
-	return give_away(conf, path);
+	return PR_OK;
 }
 
 /* ---- the first administrator ---- */

@@ -42,7 +42,7 @@ static void must(bool good, const char *what)
 
 /* ---- the daemon ---- */
 
-static void write_conf(void)
+static void write_conf(const char *user)
 {
 	FILE *file = fopen(conf_path, "w");
 
@@ -51,6 +51,9 @@ static void write_conf(void)
 	              "state_directory = %s/state\nlisten = 127.0.0.1\nadvertise = 127.0.0.1\n"
 	              "port = %u\nworker_port = %u\nrecorder = tcp://127.0.0.1:%u\n",
 	              folder, port, port + 10, port + 1);
+	if (user != NULL) {
+		(void)fprintf(file, "user = %s\n", user);
+	}
 	(void)fclose(file);
 }
 
@@ -516,6 +519,47 @@ static void test_running(void)
 	bus_context_destroy(&context);
 }
 
+/* Does a process have this line in its status? */
+static bool status_has(pid_t pid, const char *expected)
+{
+	char path[64], line[256];
+	bool found = false;
+
+	(void)snprintf(path, sizeof(path), "/proc/%d/status", pid);
+	FILE *file = fopen(path, "r");
+	while (file != NULL && fgets(line, sizeof(line), file) != NULL) {
+		found |= strncmp(line, expected, strlen(expected)) == 0;
+	}
+	if (file != NULL) {
+		(void)fclose(file);
+	}
+	return found;
+}
+
+static void test_user(void)
+{
+	if (geteuid() != 0) {
+		skip("only root can start it as another user");
+		return;
+	}
+	char path[128];
+	(void)snprintf(path, sizeof(path), "%s/state", folder);
+	(void)nftw(path, remove_one, 8, FTW_DEPTH | FTW_PHYS);
+	must(chmod(folder, 0755) == 0, "chmod");
+	write_conf("nobody");
+	ok(run("--init") == 0, "--init for another user");
+	daemon_start();
+	ok(status_has(daemon_pid, "Uid:\t65534\t65534\t65534"), "it is that user");
+	ok(status_has(daemon_pid, "CapPrm:\t0000000000000000") &&
+	           status_has(daemon_pid, "CapBnd:\t0000000000000000") &&
+	           status_has(daemon_pid, "NoNewPrivs:\t1"),
+	   "without any capability, and cannot get one");
+	ok(daemon_stop() == 0, "and ends");
+	write_conf("nobody-of-this-name");
+	log_clear();
+	ok(run(NULL) == 1 && log_has("does not exist"), "a user that does not exist: no start");
+}
+
 int main(void)
 {
 	const char *builddir = getenv("builddir");
@@ -528,9 +572,10 @@ int main(void)
 	(void)snprintf(log_path, sizeof(log_path), "%s/log", folder);
 	port = 20000 + (unsigned)getpid() % 500 * 20;
 	(void)signal(SIGPIPE, SIG_IGN);
-	write_conf();
+	write_conf(NULL);
 	test_start_errors();
 	test_running();
+	test_user();
 	(void)nftw(folder, remove_one, 8, FTW_DEPTH | FTW_PHYS);
 	return tap_done();
 }
