@@ -262,6 +262,50 @@ static void test_status(struct fake *fake)
 	}
 }
 
+/* Anything that an enrolled peer may send: the answer is an error or nothing, and it lives on. */
+static void test_garbage(struct fake *fake)
+{
+	static uint8_t frame[CODEC_FRAME_MAX_BYTES];
+	bus_client_t *clients[] = { fake_client(fake, &agent_key), fake_client(fake, &viewer_key) };
+	uint64_t random = 88172645463325252ULL;
+	const struct codec_event event = row_of(1, 1).event;
+	const uint8_t *data;
+	size_t size_bytes, sent = 0;
+
+	(void)!codec_records_encode(CODEC_EVENT, &event, 1, frame, sizeof(frame), &size_bytes);
+	for (unsigned i = 0; i < 4000; i++) {
+		bus_client_t *client = clients[i % 2];
+		for (unsigned j = 0; j < 1 + i % 5; j++) {
+			random ^= random << 13;
+			random ^= random >> 7;
+			random ^= random << 17;
+			frame[random % (i % 3 == 0 ? 16 : size_bytes)] = (uint8_t)(random >> 32);
+		}
+		sent += bus_client_send(client, frame, 1 + random % size_bytes) == PR_OK;
+		while (bus_client_receive(client, &data, &(size_t){ 0 }) == PR_OK) {
+		}
+		if (i % 100 == 0) {
+			fake_turn(fake);
+			(void)poll(NULL, 0, 1);
+		}
+	}
+	for (size_t type = 0; type < 256; type++) {
+		/* Empty documents of every type, known or not. */
+		const uint8_t empty[] = { 0x93, 0xcd, 0x00, (uint8_t)type, 0xcd, 0x01, 0x00, 0x80 };
+		sent += bus_client_send(clients[0], empty, sizeof(empty)) == PR_OK;
+		sent += bus_client_send(clients[1], empty, sizeof(empty)) == PR_OK;
+	}
+	bus_client_destroy(&clients[0]);
+	bus_client_destroy(&clients[1]);
+	codec_doc_t *request = codec_doc_new(CODEC_STATUS_GET);
+	fake_send(fake, viewer, request);
+	_cleanup_(codec_doc_destroy) codec_doc_t *doc = fake_doc(fake, viewer, 3000);
+	_cleanup_(codec_doc_destroy) codec_doc_t *end = fake_doc(fake, viewer, 3000);
+	ok(sent > 500 && doc != NULL && codec_doc_type(doc) == CODEC_STATUS && end != NULL,
+	   "%zu frames of garbage later it answers as before", sent);
+	ok(!status_fact(doc, "frames_malformed 0"), "and has counted them");
+}
+
 static void test_revoke(struct fake *fake)
 {
 	struct pr_uuid id = fake->peers[0].id;
@@ -351,6 +395,7 @@ int main(void)
 		test_follow(&fake);
 		test_roles(&fake);
 		test_status(&fake);
+		test_garbage(&fake);
 		test_revoke(&fake);
 		test_alone(&fake);
 	}
