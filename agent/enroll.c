@@ -80,7 +80,7 @@ static int joined_save(const char *path, const struct bus_token *token,
 	}
 	(void)fprintf(file,
 	              "# Written by portreeve-agent --enroll: whom this agent trusts.\n"
-	              "controller = %s %s\nauthority_key = %s\n",
+	              "controller = \"%s %s\"\nauthority_key = \"%s\"\n",
 	              token->endpoint, bus_key_format(token->server_key, controller),
 	              bus_key_format(joined->authority_key, authority));
 	bool good = fflush(file) == 0 && fsync(fd) == 0;

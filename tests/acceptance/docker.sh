@@ -28,7 +28,7 @@ lib_spawn http-srv nsenter --net="/run/netns/prt-$lib_name-srv" \
 lib_spawn http-cli nsenter --net="/run/netns/prt-$lib_name-cli" \
 	busybox httpd -f -vv -p 9000 -h "$lib_source/doc"
 lib_spawn udp-srv nsenter --net="/run/netns/prt-$lib_name-srv" \
-	busybox udpsvd -v 0.0.0.0 5300 busybox cat
+	socat -d -d UDP4-RECVFROM:5300,fork EXEC:cat
 
 groups='group web    select name web kind container
 group app    select name app kind container
@@ -62,16 +62,22 @@ policy_without() { # policy_without [NUMBER]: commit all rules but that one
 answers_web() { lib_docker srv logs web 2>&1 | grep -c 'response:'; }
 answers_srv() { grep -c 'response:' "$lib_data/http-srv.log"; }
 answers_cli() { grep -c 'response:' "$lib_data/http-cli.log"; }
-answers_udp() { grep -c 'start' "$lib_data/udp-srv.log"; }
+answers_udp() { grep -c 'received packet' "$lib_data/udp-srv.log"; }
 
 
 connect_published() { lib_in cli curl -s -o /dev/null --connect-timeout 2 -m 4 http://192.168.7.2:8080/; }
-connect_app_web() { lib_docker srv exec app wget -q -T 2 -O /dev/null "http://$web_address/"; }
-connect_app_cli() { lib_docker srv exec app wget -q -T 2 -O /dev/null http://192.168.7.3:9000/; }
+# A request from a container; true when the answer is there.
+from_app() { # ADDRESS PORT
+	lib_docker srv exec app sh -c "printf 'GET / HTTP/1.0\r\n\r\n' | nc -w 3 $1 $2" |
+		grep -q '^HTTP'
+}
+
+connect_app_web() { from_app "$web_address" 80; }
+connect_app_cli() { from_app 192.168.7.3 9000; }
 connect_srv_web() { lib_in srv curl -s -o /dev/null --connect-timeout 2 -m 4 "http://$web_address/"; }
 connect_cli_srv() { lib_in cli curl -s -o /dev/null --connect-timeout 2 -m 4 http://192.168.7.2:9001/; }
 connect_cli_srv6() { lib_in cli curl -s -o /dev/null --connect-timeout 2 -m 4 'http://[fd07::2]:9001/'; }
-connect_udp() { [ "$(echo ping | lib_in cli timeout 2 busybox nc -u -w 1 192.168.7.2 5300)" = ping ]; }
+connect_udp() { [ "$(echo ping | lib_in cli timeout 3 socat -t 2 - UDP4:192.168.7.2:5300)" = ping ]; }
 
 # pair WHAT CONNECT ANSWERS RULE RECEIVER CAPTURE-FILTER REACHES: one allow and one deny.
 # REACHES: whether a denied packet may reach the receiver (the far end denies) or not (the near end).
@@ -112,3 +118,41 @@ pair "host to container" connect_srv_web answers_web 40 srv "tcp port 80 and src
 pair "client to host" connect_cli_srv answers_srv 50 srv 'tcp port 9001' -
 pair "client to host over IPv6" connect_cli_srv6 answers_srv 50 srv 'ip6 and tcp port 9001' -
 pair "client to host over UDP" connect_udp answers_udp 60 srv 'udp port 5300' -
+
+# What was recorded: the story of one connection of each kind, told by both ends.
+sleep 1
+lib_pr events -n 1000 --json >"$lib_data/events.json" 2>/dev/null
+told() { # told TEXT PYTHON-CONDITION over `e`, the list of events
+	python3 - "$lib_data/events.json" "$2" <<-'END'
+		import json, sys
+		e = [json.loads(line) for line in open(sys.argv[1])]
+		def ends(**want):
+		    """Connections of which both ends were recorded with these values."""
+		    def fits(x):
+		        return all(str(x[k] if k in x else x[k[:3]][k[4:]]) == v for k, v in want.items())
+		    near = {x["connection"]: x for x in e if x["reporter"] == "initiator" and fits(x)}
+		    far = {x["connection"]: x for x in e if x["reporter"] == "terminator" and fits(x)}
+		    return [(near[c], far[c]) for c in near if c in far]
+		sys.exit(0 if eval(sys.argv[2]) else 1)
+	END
+	ok $? "$1"
+}
+
+told "container to container: both ends recorded as one connection, with process and user" \
+	"any(n['process']['name'] == 'busybox' and f['process']['name'] == 'busybox'
+	 and n['user'] == {'uid': 0, 'name': 'root'} and n['src']['kind'] == 'container'
+	 for n, f in ends(src_name='app', dst_name='web', service='tcp/80', verdict='allowed'))"
+told "published port: the container's end knows the client and the address before translation" \
+	"any(x['src']['name'] == 'cli' and x['dst']['name'] == 'web' and x['reporter'] == 'terminator'
+	 and x['translated'] == {'ip': '192.168.7.2', 'port': 8080} and x['rule'] == 11 for x in e)"
+told "a denied connection says so, with mode, default and who decided" \
+	"any(x['verdict'] == 'denied' and x['mode'] == 'enforce' and x['rule'] is None
+	 and x['decided_by'] == 'worker' and x['src']['name'] == 'app' for x in e)"
+told "the rule's comment stands in the event" \
+	"any(x['rule'] == 31 and x['rule_comment'] == 'the far end sees the masqueraded host' for x in e)"
+told "the client's own process is named at its end" \
+	"any(x['src']['name'] == 'cli' and x['process']['name'] == 'curl'
+	 and x['process']['exe'] == '/usr/bin/curl' for x in e)"
+told "numbers of each agent's events have no hole" \
+	"all(sorted(s) == list(range(min(s), max(s) + 1)) for s in
+	 [[x['seq'] for x in e if x['agent'] == a] for a in {x['agent'] for x in e}])"

@@ -193,9 +193,8 @@ lib_engine() { # lib_engine HOST [dockerd options]
 	# shellcheck source=/dev/null
 	. "$lib_source/scripts/dependencies.sh"
 	dependencies_unpack_engine "$root" >"$lib_data/unpack.log" 2>&1 ||
-		bail "cannot unpack the Docker engine: see $lib_data/unpack.log"
-	lib_engine_path=$root/usr/bin:$root/usr/sbin
-	PATH=$lib_engine_path:$PATH lib_spawn "dockerd-$host" \
+		bail "cannot unpack the Docker engine: $(tail -n 1 "$lib_data/unpack.log")"
+	lib_spawn "dockerd-$host" bash -c ". $root/env; exec \"\$@\"" engine \
 		nsenter --net="/run/netns/prt-$lib_name-$host" dockerd \
 		--data-root "$lib_data/$host.engine" --exec-root "$lib_run/$host.exec" \
 		--pidfile "$lib_run/$host.dockerpid" -H "unix://$lib_run/$host.docker" "$@"
@@ -206,11 +205,11 @@ lib_engine() { # lib_engine HOST [dockerd options]
 lib_docker() { # lib_docker HOST ARGUMENTS...
 	local host=$1
 	shift
-	PATH=$lib_engine_path:$PATH docker -H "unix://$lib_run/$host.docker" "$@"
+	"$lib_build/engine/root/usr/bin/docker" -H "unix://$lib_run/$host.docker" "$@"
 }
 
 lib_engine_empty() { # SOCKET: remove its containers, quickly
-	local ids docker=$lib_build/engine/usr/bin/docker
+	local ids docker=$lib_build/engine/root/usr/bin/docker
 	[ -x "$docker" ] || return 0
 	ids=$(timeout 5 "$docker" -H "unix://$1" ps -aq 2>/dev/null)
 	# shellcheck disable=SC2086
