@@ -105,6 +105,8 @@ layer_fails store/x.c '#include "store.h"' 'includes are written from the root' 
 	'is not written from the root'
 layer_fails store/x.c '#include "base/../agent/part.h"' 'includes do not climb' 'climbs out'
 layer_fails store/x.c '#include <base/err.h>' 'ours stand in quotes' 'belongs in quotes'
+layer_fails agent/gate/gate.c '#include "agent/agent.h"' 'gate may not use the joining code' \
+	'of agent/ a part may include agent/part.h alone'
 layer_fails agent/gate/gate.c '#include "agent/keeper/keeper.h"' 'gate may not use keeper' \
 	'agent/gate/ may not include "agent/keeper/keeper.h"'
 layer_fails agent/keeper/x.c '#include "agent/gate/gate.h"' 'keeper may not use gate' \
