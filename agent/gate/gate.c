@@ -159,23 +159,41 @@ static bool has_descriptors(const struct part_namespace *space)
 	       space->descriptors.diag >= 0 || space->descriptors.conntrack >= 0;
 }
 
+static int space_make(gate_t *gate, const struct part_namespace *space)
+{
+	if (gate->spaces[space->slot] != NULL) {
+		return PR_OK;
+	}
+	struct gate_space *added = calloc(1, sizeof(*added));
+	if (added == NULL) {
+		return PR_ENOMEM;
+	}
+	added->primary = ENDPOINT_NONE;
+	added->is_host = space->is_host;
+	gate->spaces[space->slot] = added;
+	return PR_OK;
+}
+
+static void descriptors_close(const struct part_namespace *space)
+{
+	struct part_descriptors descriptors = space->descriptors;
+	pr_fd_close(&descriptors.queue);
+	pr_fd_close(&descriptors.log);
+	pr_fd_close(&descriptors.diag);
+	pr_fd_close(&descriptors.conntrack);
+}
+
 int gate_namespace_add(gate_t *gate, const struct part_namespace *space)
 {
-	if (space->slot >= PART_NAMESPACE_MAX) {
-		return PR_EINVAL;
+	bool fresh = space->slot < PART_NAMESPACE_MAX && gate->spaces[space->slot] == NULL;
+	int error = space->slot < PART_NAMESPACE_MAX ? space_make(gate, space) : PR_EINVAL;
+
+	if (error == PR_OK) {
+		error = endpoint_put(gate, space);
 	}
-	bool fresh = gate->spaces[space->slot] == NULL;
-	if (fresh) {
-		struct gate_space *added = calloc(1, sizeof(*added));
-		if (added == NULL) {
-			return PR_ENOMEM;
-		}
-		added->primary = ENDPOINT_NONE;
-		added->is_host = space->is_host;
-		gate->spaces[space->slot] = added;
-	}
-	int error = endpoint_put(gate, space);
-	if (error == PR_OK && has_descriptors(space)) {
+	if (error != PR_OK) {
+		descriptors_close(space);
+	} else if (has_descriptors(space)) {
 		error = gate->kernel.attach(gate->kernel.context, space);
 	}
 	if (error != PR_OK && fresh) {

@@ -9,11 +9,16 @@
 #include <errno.h>
 #include <netinet/in.h>
 #include <poll.h>
+#include <sched.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "agent/gate/gate.h"
 #include "agent/keeper/keeper.h"
+#include "agent/keeper/owner.h"
 #include "base/clock.h"
 #include "base/err.h"
 #include "tests/agent/world.h"
@@ -35,6 +40,9 @@ struct stage {
 	struct codec_event events[256];
 	size_t event_count;
 	struct codec_request last;
+	owner_t *owner; /* NULL: nobody is asked who it was */
+	unsigned int asked, known;
+	int diag;
 };
 
 static struct stage stage;
@@ -43,6 +51,8 @@ static void on_ask(void *context, const struct codec_request *request)
 {
 	(void)context;
 	stage.last = *request;
+	stage.asked++;
+	stage.known += request->from_state == CODEC_KNOWN_KNOWN;
 	if (request->dst_port == PORT_SILENT || stage.verdict_count == 256) {
 		return;
 	}
@@ -75,8 +85,10 @@ static void on_initiator(void *context, uint32_t slot, const struct part_flow *f
                          uint32_t uid_hint, struct part_owner *ret_owner)
 {
 	(void)context;
-	(void)slot;
-	(void)flow;
+	if (stage.owner != NULL) {
+		owner_initiator(stage.owner, slot, flow, uid_hint, ret_owner);
+		return;
+	}
 	*ret_owner = (struct part_owner){ .uid = uid_hint, .unknown = CODEC_UNKNOWN_NOT_TRIED };
 }
 
@@ -150,11 +162,18 @@ static int add_namespace(uint8_t mode)
 		.mode = mode,
 		.descriptors = { .queue = -1, .log = -1, .diag = -1, .conntrack = -1 },
 	};
-	int failed = mode == CODEC_MODE_ENFORCE
-	                     ? keeper_socket_open(stage.keeper, KEEPER_SOCKET_QUEUE, 0,
-	                                          &space.descriptors.queue, &error)
-	                     : keeper_socket_open(stage.keeper, KEEPER_SOCKET_LOG, 0,
-	                                          &space.descriptors.log, &error);
+	int failed = keeper_socket_open(stage.keeper, KEEPER_SOCKET_DIAG, 0,
+	                                &space.descriptors.diag, &error);
+	if (failed != PR_OK) {
+		printf("# %s\n", error.text);
+		return failed;
+	}
+	stage.diag = space.descriptors.diag;
+	failed = mode == CODEC_MODE_ENFORCE
+	                 ? keeper_socket_open(stage.keeper, KEEPER_SOCKET_QUEUE, 0,
+	                                      &space.descriptors.queue, &error)
+	                 : keeper_socket_open(stage.keeper, KEEPER_SOCKET_LOG, 0,
+	                                      &space.descriptors.log, &error);
 	if (failed == PR_OK) {
 		failed = keeper_socket_open(stage.keeper, KEEPER_SOCKET_CONNTRACK, 0,
 		                            &space.descriptors.conntrack, &error);
@@ -254,6 +273,75 @@ static void test_observe(void)
 	(void)close(listener);
 }
 
+/* Connects, one after the other, and says how many it could not. */
+static pid_t crowd_start(unsigned int total)
+{
+	struct sockaddr_storage to;
+	socklen_t bytes = end_address("10.99.0.2", PORT_ALLOW, &to);
+
+	fflush(stdout);
+	pid_t pid = fork();
+	if (pid != 0) {
+		return pid;
+	}
+	unsigned int failed = 0;
+	if (setns(stage.world.left, CLONE_NEWNET) != 0) {
+		_exit(100);
+	}
+	for (unsigned int i = 0; i < total; i++) {
+		int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+		failed += connect(fd, (const struct sockaddr *)&to, bytes) != 0;
+		/* No TIME_WAIT: ports come again. */
+		struct linger now = { .l_onoff = 1 };
+		(void)setsockopt(fd, SOL_SOCKET, SO_LINGER, &now, sizeof(now));
+		(void)close(fd);
+	}
+	_exit(failed > 99 ? 99 : (int)failed);
+}
+
+static uint64_t cpu_ns(void)
+{
+	struct timespec now;
+	(void)clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &now);
+	return (uint64_t)now.tv_sec * PR_NS_PER_S + (uint64_t)now.tv_nsec;
+}
+
+/* Many connections with attribution: each decided, each with its process, none lost. */
+static void test_crowd(unsigned int total)
+{
+	struct owner_config config;
+	struct stat info;
+	int listener = end_listen(stage.world.right, SOCK_STREAM, "10.99.0.2", PORT_ALLOW);
+	int status = -1;
+
+	owner_config_default(&config);
+	config.second_budget_ns = PR_NS_PER_S;
+	(void)fstat(stage.world.left, &info);
+	(void)!owner_new(&config, &stage.owner);
+	(void)!owner_namespace_add(stage.owner, 1, info.st_ino, stage.diag, 0);
+	stage.asked = 0;
+	stage.known = 0;
+	uint64_t start_ns = pr_clock_monotonic_ns();
+	uint64_t start_cpu_ns = cpu_ns();
+	pid_t pid = crowd_start(total);
+	while (waitpid(pid, &status, WNOHANG) == 0 &&
+	       pr_clock_monotonic_ns() - start_ns < 60 * PR_NS_PER_S) {
+		int accepted = work(listener, POLLIN, 2) ? accept(listener, NULL, NULL) : -1;
+		if (accepted >= 0) {
+			(void)close(accepted);
+		}
+	}
+	uint64_t took_ns = pr_clock_monotonic_ns() - start_ns;
+	ok(WIFEXITED(status) && WEXITSTATUS(status) == 0, "%u connections, %d failed", total,
+	   WEXITSTATUS(status));
+	ok(stage.asked >= total && stage.known == stage.asked, "%u asked, %u with their process",
+	   stage.asked, stage.known);
+	printf("# %.0f connections/s, one at a time; %.1f us of CPU each in gate and attribution\n",
+	       total * 1e9 / (double)took_ns, (double)(cpu_ns() - start_cpu_ns) / total / 1000.0);
+	owner_destroy(&stage.owner);
+	(void)close(listener);
+}
+
 /* A process of the same namespace writes to our netlink port: nothing of it counts. */
 static void test_forged(void)
 {
@@ -305,6 +393,7 @@ int main(void)
 		test_enforce("IPv6", "fd99::1", "fd99::2");
 		test_loopback();
 		test_deadline();
+		test_crowd(2000);
 		test_forged();
 	}
 	gate_destroy(&stage.gate);
