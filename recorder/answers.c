@@ -240,7 +240,7 @@ static bool row_matches(recorder_answers_t *answers, const struct answer *answer
                         const struct store_row *row, struct recorder_record *record)
 {
 	recorder_record_fill(record, row, answers->setup.names, answers->setup.comments,
-	                     answers->scratch, answers->now_ns);
+	                     answers->setup.groups, answers->scratch, answers->now_ns);
 	return policy_query_match(answer->query, recorder_record_value, record);
 }
 
@@ -380,6 +380,7 @@ bool recorder_answers_step(recorder_answers_t *answers, uint64_t now_ns)
 
 	answers->now_ns = now_ns;
 	recorder_comments_hold(answers->setup.comments);
+	recorder_groups_look(answers->setup.groups);
 	for (size_t i = 0; i < RECORDER_ANSWERS_MAX; i++) {
 		if (answers->answers[i].phase != PHASE_FREE) {
 			more = answer_step(answers, &answers->answers[i]) || more;

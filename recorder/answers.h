@@ -18,6 +18,7 @@
 #include "bus/bus.h"
 #include "codec/codec.h"
 #include "recorder/comments.h"
+#include "recorder/groups.h"
 #include "recorder/names.h"
 #include "store/history.h"
 
@@ -31,6 +32,7 @@ struct recorder_answers_setup {
 	store_history_t *history; /* all borrowed */
 	recorder_names_t *names;
 	recorder_comments_t *comments;
+	recorder_groups_t *groups;
 	void *arg;
 	/** PR_OK, PR_EAGAIN (later, please), or the peer has gone. */
 	int (*send)(void *arg, const struct bus_route *route, const void *data, size_t size_bytes);

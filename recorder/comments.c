@@ -204,7 +204,7 @@ static int comment_compare(const void *key, const void *item)
 const char *recorder_comments_find(recorder_comments_t *comments, uint64_t revision, uint32_t rule,
                                    uint64_t now_ns)
 {
-	if (revision == 0 || revision == CODEC_REVISION_DRAFT || rule == CODEC_NO_RULE) {
+	if (revision == 0 || revision == CODEC_REVISION_DRAFT) {
 		return NULL;
 	}
 	struct revision_comments *place = revision_load(comments, revision, now_ns);

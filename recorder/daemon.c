@@ -157,8 +157,9 @@ static int parts_make(struct daemon *daemon)
 		return fail("names of endpoints", err);
 	}
 	daemon->comments = recorder_comments_new(daemon->store);
-	if (daemon->comments == NULL) {
-		return fail("rule comments", PR_ENOMEM);
+	daemon->groups = recorder_groups_new(daemon->store, daemon->names);
+	if (daemon->comments == NULL || daemon->groups == NULL) {
+		return fail("policy texts", PR_ENOMEM);
 	}
 	const struct recorder_ingest_setup ingest = { .history = daemon->history,
 		                                      .names = daemon->names,
@@ -169,6 +170,7 @@ static int parts_make(struct daemon *daemon)
 	const struct recorder_answers_setup answers = { .history = daemon->history,
 		                                        .names = daemon->names,
 		                                        .comments = daemon->comments,
+		                                        .groups = daemon->groups,
 		                                        .arg = daemon,
 		                                        .send = on_send };
 	daemon->ingest = recorder_ingest_new(&ingest);
@@ -303,6 +305,7 @@ static void daemon_done(struct daemon *daemon)
 	bus_server_destroy(&daemon->server);
 	bus_context_destroy(&daemon->context);
 	bus_keyring_destroy(&daemon->keyring);
+	recorder_groups_destroy(&daemon->groups);
 	recorder_comments_destroy(&daemon->comments);
 	recorder_names_destroy(&daemon->names);
 	store_history_destroy(&daemon->history);

@@ -12,6 +12,7 @@
 #include "recorder/answers.h"
 #include "recorder/comments.h"
 #include "recorder/conf.h"
+#include "recorder/groups.h"
 #include "recorder/identity.h"
 #include "recorder/ingest.h"
 #include "recorder/link.h"
@@ -38,6 +39,7 @@ struct daemon {
 	bus_server_t *server;
 	recorder_names_t *names;
 	recorder_comments_t *comments;
+	recorder_groups_t *groups;
 	recorder_ingest_t *ingest;
 	recorder_answers_t *answers;
 	recorder_link_t *link;

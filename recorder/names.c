@@ -20,11 +20,12 @@ struct recorder_names {
 	store_t *store;
 	struct recorder_map map;
 	struct name *new_names;
+	uint64_t changes;
 };
 
-static const unsigned kept_texts[] = { CODEC_ENDPOINT_KIND, CODEC_ENDPOINT_NAME,
+static const unsigned kept_texts[] = { CODEC_ENDPOINT_KIND,      CODEC_ENDPOINT_NAME,
 	                               CODEC_ENDPOINT_HOST_NAME, CODEC_ENDPOINT_CONTAINER_ID,
-	                               CODEC_ENDPOINT_IMAGE };
+	                               CODEC_ENDPOINT_IMAGE,     CODEC_ENDPOINT_CGROUP };
 
 static void name_destroy(struct name **name_p)
 {
@@ -110,6 +111,7 @@ static int name_take(recorder_names_t *names, struct name **name_p, bool is_new)
 		old->data = take_ptr((*name_p)->data);
 		old->data_bytes = (*name_p)->data_bytes;
 	}
+	names->changes++;
 	if (is_new) {
 		list_new(names, old);
 	}
@@ -230,6 +232,11 @@ void recorder_names_fill(const recorder_names_t *names, const struct pr_uuid *id
 		ret_end->image = codec_doc_text(doc, CODEC_ENDPOINT_IMAGE);
 		ret_end->host = codec_doc_text(doc, CODEC_ENDPOINT_HOST_NAME);
 	}
+}
+
+uint64_t recorder_names_changes(const recorder_names_t *names)
+{
+	return names->changes;
 }
 
 size_t recorder_names_count(const recorder_names_t *names)

@@ -40,7 +40,8 @@ int recorder_names_put(recorder_names_t *names, const struct pr_uuid *agent,
 /** Write what is new to the store; what cannot be written now is kept for the next time. */
 int recorder_names_flush(recorder_names_t *names, uint64_t now_wall_ns) _must_check_;
 
-/** ENDPOINT with uuid, host, kind, name, host_name, container_id, image, labels; NULL: not known.
+/** ENDPOINT with uuid, host, kind, name, host_name, container_id, image, cgroup, labels;
+ * NULL: not known.
  */
 const codec_doc_t *recorder_names_find(const recorder_names_t *names, const struct pr_uuid *id);
 
@@ -48,4 +49,6 @@ const codec_doc_t *recorder_names_find(const recorder_names_t *names, const stru
 void recorder_names_fill(const recorder_names_t *names, const struct pr_uuid *id,
                          struct store_end_names *ret_end);
 
+/** Rises with every change of a name. */
+uint64_t recorder_names_changes(const recorder_names_t *names);
 size_t recorder_names_count(const recorder_names_t *names);

@@ -9,11 +9,14 @@
 
 void recorder_record_fill(struct recorder_record *record, const struct store_row *row,
                           const recorder_names_t *names, recorder_comments_t *comments,
-                          char scratch[static RECORDER_SCRATCH_BYTES], uint64_t now_ns)
+                          recorder_groups_t *groups, char scratch[static RECORDER_SCRATCH_BYTES],
+                          uint64_t now_ns)
 {
 	const struct codec_event *event = &row->event;
 
-	*record = (struct recorder_record){ .row = *row, .names = names, .scratch = scratch };
+	*record = (struct recorder_record){
+		.row = *row, .names = names, .groups = groups, .scratch = scratch
+	};
 	if (row->src.name[0] == '\0') {
 		recorder_names_fill(names, &event->src_endpoint, &record->row.src);
 	}
@@ -91,6 +94,10 @@ static bool end_value(const struct recorder_record *record, enum policy_query_fi
 	const struct pr_uuid *id = is_dst ? &event->dst_endpoint : &event->src_endpoint;
 	bool second = is_dst && index == 1 && is_translated(event);
 
+	if (field - is_dst == POLICY_QUERY_SRC_GROUP) {
+		return is_text(recorder_groups_name(record->groups, event->revision, id, index),
+		               ret_value);
+	}
 	if (index > 0 && !second) {
 		return false;
 	}

@@ -13,12 +13,14 @@
 #include "base/defs.h"
 #include "policy/query.h"
 #include "recorder/comments.h"
+#include "recorder/groups.h"
 #include "recorder/names.h"
 #include "store/history.h"
 
 struct recorder_record {
 	struct store_row row; /* completed */
 	const recorder_names_t *names;
+	recorder_groups_t *groups;
 	char *scratch; /* of RECORDER_SCRATCH_BYTES, for values that are made */
 };
 
@@ -27,7 +29,8 @@ struct recorder_record {
 /** Everything is borrowed. */
 void recorder_record_fill(struct recorder_record *record, const struct store_row *row,
                           const recorder_names_t *names, recorder_comments_t *comments,
-                          char scratch[static RECORDER_SCRATCH_BYTES], uint64_t now_ns);
+                          recorder_groups_t *groups, char scratch[static RECORDER_SCRATCH_BYTES],
+                          uint64_t now_ns);
 
 /** policy_query_accessor_fn of a struct recorder_record. */
 bool recorder_record_value(const void *record, enum policy_query_field field, const char *key,

@@ -5,6 +5,7 @@
 
 #include "base/err.h"
 #include "recorder/comments.h"
+#include "recorder/groups.h"
 #include "recorder/ingest.h"
 #include "recorder/names.h"
 #include "tests/store/events.h"
@@ -15,6 +16,7 @@ struct port {
 	store_history_t *history;
 	recorder_names_t *names;
 	recorder_comments_t *comments;
+	recorder_groups_t *groups;
 	recorder_ingest_t *ingest;
 	uint64_t acks;         /* acknowledgements sent */
 	uint64_t acknowledged; /* number in the last one */
@@ -55,6 +57,7 @@ static inline void port_stores_open(struct port *port, uint64_t map_bytes)
 		exit(99);
 	}
 	port->comments = recorder_comments_new(port->store);
+	port->groups = recorder_groups_new(port->store, port->names);
 	const struct recorder_ingest_setup setup = { .history = port->history,
 		                                     .names = port->names,
 		                                     .comments = port->comments,
@@ -67,6 +70,7 @@ static inline void port_stores_open(struct port *port, uint64_t map_bytes)
 static inline void port_stores_close(struct port *port)
 {
 	recorder_ingest_destroy(&port->ingest);
+	recorder_groups_destroy(&port->groups);
 	recorder_comments_destroy(&port->comments);
 	recorder_names_destroy(&port->names);
 	store_history_destroy(&port->history);

@@ -80,6 +80,7 @@ static void open_all(struct port *port, struct peer *peer)
 	const struct recorder_answers_setup setup = { .history = port->history,
 		                                      .names = port->names,
 		                                      .comments = port->comments,
+		                                      .groups = port->groups,
 		                                      .arg = peer,
 		                                      .send = on_send };
 	answers = recorder_answers_new(&setup);
@@ -229,7 +230,7 @@ static unsigned matches(struct port *port, const struct store_row *row, const ch
 	if (policy_query_parse(query, NULL, &parsed) != PR_OK) {
 		return 2;
 	}
-	recorder_record_fill(&record, row, port->names, port->comments, scratch, S);
+	recorder_record_fill(&record, row, port->names, port->comments, port->groups, scratch, S);
 	bool match = policy_query_match(parsed, recorder_record_value, &record);
 	policy_query_destroy(&parsed);
 	return match;
@@ -313,6 +314,58 @@ static void test_record(void)
 	close_all(&port);
 }
 
+static void tell(struct port *port, const struct pr_uuid *id, const char *kind, const char *name)
+{
+	_cleanup_(codec_doc_destroy) codec_doc_t *doc = codec_doc_new(CODEC_ENDPOINT);
+
+	codec_doc_set_uuid(doc, CODEC_ENDPOINT_UUID, id);
+	codec_doc_set_uuid(doc, CODEC_ENDPOINT_HOST, id);
+	codec_doc_set_text(doc, CODEC_ENDPOINT_KIND, kind);
+	codec_doc_set_text(doc, CODEC_ENDPOINT_NAME, name);
+	codec_doc_add_text(doc, CODEC_ENDPOINT_LABELS, "com.docker.compose.service=web");
+	(void)!recorder_names_put(port->names, id, doc);
+}
+
+static void test_groups(void)
+{
+	static char text[] = "group servers select host srv*\n"
+			     "group web select compose.service web\n"
+			     "group named member 11000000-0000-0000-0000-000000000005\n"
+			     "group empty select name nothing\n";
+	struct store_revision revision = { .revision = 7,
+		                           .author = text,
+		                           .message = text,
+		                           .text = text,
+		                           .text_bytes = strlen(text) };
+	struct store_row row = row_of(1, 1);
+	struct port port;
+	struct peer peer;
+
+	open_all(&port, &peer);
+	row.event.src_endpoint = id_of(5);
+	row.event.dst_endpoint = id_of(6);
+	tell(&port, &row.event.src_endpoint, "host", "srv1");
+	ok(matches(&port, &row, "src.group:servers") == 0,
+	   "groups of a revision that is not here are not known");
+	recorder_groups_look(port.groups);
+	ok(store_policy_cache(port.store, &revision) == PR_OK &&
+	           matches(&port, &row, "src.group:servers") == 1 &&
+	           matches(&port, &row, "src.group:web") == 1 &&
+	           matches(&port, &row, "src.group:named") == 1 &&
+	           matches(&port, &row, "src.group:empty") == 0,
+	   "then an endpoint is in all the groups that choose it");
+	ok(matches(&port, &row, "dst.group:servers") == 0 &&
+	           matches(&port, &row, "group:servers") == 1,
+	   "and an unknown one in none");
+	tell(&port, &row.event.src_endpoint, "host", "db1");
+	ok(matches(&port, &row, "src.group:servers") == 0 &&
+	           matches(&port, &row, "src.group:web") == 1,
+	   "a new name, other groups");
+	row.event.revision = 8;
+	ok(matches(&port, &row, "src.group:web") == 0, "another revision, other groups");
+	close_all(&port);
+}
+
 int main(void)
 {
 	test_slow_reader();
@@ -320,5 +373,6 @@ int main(void)
 	test_follower();
 	test_join();
 	test_record();
+	test_groups();
 	return tap_done();
 }
