@@ -43,6 +43,7 @@ struct part_flow {
 	uint8_t proto;
 	bool outbound; /* this end started it, as far as can be told */
 	bool held;     /* its first packet waits: the connection table does not know it yet */
+	bool live;     /* no packet is at hand: it was found in a table, and may be long open */
 	struct pr_addr src, dst;
 	uint16_t src_port,
 		dst_port;   /* ICMP: src_port is an echo's id, dst_port type * 256 + code */

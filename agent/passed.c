@@ -8,12 +8,14 @@ void passed_event(const struct part_report *report, owner_t *owner, uint64_t wal
                   struct codec_event *ret_event)
 {
 	const struct part_flow *flow = &report->flow;
+	struct part_flow live = *flow;
 	struct part_owner found;
 
+	live.live = true;
 	if (flow->outbound) {
-		owner_initiator(owner, report->slot, flow, CODEC_NO_UID, &found);
+		owner_initiator(owner, report->slot, &live, CODEC_NO_UID, &found);
 	} else {
-		owner_listener(owner, report->slot, flow, &found);
+		owner_listener(owner, report->slot, &live, &found);
 	}
 	*ret_event = (struct codec_event){
 		.time_wall_ns = wall_ns,

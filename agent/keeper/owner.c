@@ -75,7 +75,11 @@ int owner_namespace_add(owner_t *owner, uint32_t slot, uint64_t inode, int diag,
 	}
 	owner_hints_drop(owner, slot);
 	owner->spaces[slot] = (struct owner_space){
-		.used = true, .inode = inode, .diag = diag, .pid = pid != 0 ? pid : getpid()
+		.used = true,
+		.inode = inode,
+		.diag = diag,
+		.pid = pid != 0 ? pid : getpid(),
+		.first_pid = pid != 0 ? pid : getpid(),
 	};
 	return PR_OK;
 }
@@ -277,6 +281,22 @@ static void question_end(owner_t *owner, const struct part_owner *answer)
 	count_unknown(owner, answer->unknown);
 }
 
+/*
+ * The process has gone, but the kernel still says whose socket it was: its name as the process that
+ * the namespace was added with sees it, that is the host's or the container's own.
+ */
+static void user_name(owner_t *owner, uint32_t slot, struct part_owner *ret_owner)
+{
+	if (ret_owner->unknown == CODEC_UNKNOWN_NONE || ret_owner->uid == CODEC_NO_UID ||
+	    ret_owner->user[0] != '\0') {
+		return;
+	}
+	_cleanup_(pr_fd_close) int proc = owner_space_open(owner, slot);
+	if (proc >= 0) {
+		owner_name_find(owner, proc, ret_owner->uid, ret_owner->user);
+	}
+}
+
 static bool by_diag(uint8_t proto)
 {
 	return proto == IPPROTO_TCP || proto == IPPROTO_UDP || proto == IPPROTO_UDPLITE;
@@ -289,7 +309,7 @@ static void initiator_find(owner_t *owner, uint32_t slot, const struct part_flow
 
 	if (uid_hint != CODEC_NO_UID) {
 		owner->uid_seen = true;
-	} else if (owner->uid_seen && flow->outbound) {
+	} else if (owner->uid_seen && flow->outbound && !flow->live) {
 		/* This kernel names the user of every packet that a program sent. */
 		owner_set_kernel(ret_owner);
 		return;
@@ -297,14 +317,15 @@ static void initiator_find(owner_t *owner, uint32_t slot, const struct part_flow
 	if (by_diag(flow->proto)) {
 		owner_sockets_sending(owner, slot, flow, &sockets);
 	}
-	if (sockets.count == 0) {
+	if (sockets.count == 0 && !sockets.gone) {
 		owner_sockets_raw(owner, slot, flow, true, &sockets);
 	}
 	bool translated = sockets.translated;
 	sockets_narrow(&sockets, uid_hint);
 	if (sockets.count == 0) {
-		ret_owner->unknown = uid_hint != CODEC_NO_UID ? CODEC_UNKNOWN_PROCESS_GONE
-		                                              : CODEC_UNKNOWN_NO_SOCKET;
+		ret_owner->unknown = uid_hint != CODEC_NO_UID || sockets.gone
+		                             ? CODEC_UNKNOWN_PROCESS_GONE
+		                             : CODEC_UNKNOWN_NO_SOCKET;
 		return;
 	}
 	sockets_attribute(owner, slot, flow, &sockets, uid_hint, ret_owner);
@@ -319,6 +340,7 @@ void owner_initiator(owner_t *owner, uint32_t slot, const struct part_flow *flow
 {
 	if (question_begin(owner, slot, uid_hint, ret_owner)) {
 		initiator_find(owner, slot, flow, uid_hint, ret_owner);
+		user_name(owner, slot, ret_owner);
 	}
 	question_end(owner, ret_owner);
 }
@@ -338,10 +360,12 @@ void owner_listener(owner_t *owner, uint32_t slot, const struct part_flow *flow,
 			owner_sockets_raw(owner, slot, flow, false, &sockets);
 		}
 		if (!icmp && sockets.count == 0) {
-			ret_owner->unknown = CODEC_UNKNOWN_NO_LISTENER;
+			ret_owner->unknown = sockets.gone ? CODEC_UNKNOWN_PROCESS_GONE
+			                                  : CODEC_UNKNOWN_NO_LISTENER;
 		} else if (!icmp) {
 			sockets_attribute(owner, slot, flow, &sockets, CODEC_NO_UID, ret_owner);
 		}
+		user_name(owner, slot, ret_owner);
 	}
 	question_end(owner, ret_owner);
 }

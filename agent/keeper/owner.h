@@ -82,6 +82,7 @@ void owner_destroy(owner_t **owner_p);
  * @param diag  NETLINK_SOCK_DIAG socket inside it, borrowed: it must stay open until
  *              owner_namespace_remove(). Nobody else may read from it.
  * @param pid   A process in it, for its /proc/PID/net; 0: our own. Another is found when it ends.
+ *              Its password file names users whose process cannot be told.
  */
 int owner_namespace_add(owner_t *owner, uint32_t slot, uint64_t inode, int diag,
                         int32_t pid) _must_check_;

@@ -18,8 +18,9 @@
 struct owner_space {
 	bool used;
 	uint64_t inode;
-	int diag;    /* borrowed */
-	int32_t pid; /* for /proc/PID/net; owner_space_pid() */
+	int diag;          /* borrowed */
+	int32_t pid;       /* for /proc/PID/net; owner_space_pid() */
+	int32_t first_pid; /* as it was added: whose password file names the users */
 };
 
 /** What changes seldom in a process's life: kept with its hint, user names for some seconds. */
@@ -107,6 +108,7 @@ struct owner_sockets {
 	struct owner_socket items[OWNER_SOCKETS_MAX];
 	uint8_t proto;
 	bool translated; /* the only one wanted to reach somebody else */
+	bool gone;       /* the kernel finishes it alone (TIME_WAIT, closed): nobody holds it */
 };
 /** Sockets that may have sent this flow's first packet. */
 void owner_sockets_sending(owner_t *owner, uint32_t slot, const struct part_flow *flow,
@@ -133,6 +135,8 @@ void owner_find_done(struct owner_find *find);
 int32_t owner_process_of(owner_t *owner, uint64_t net_inode);
 /** The same for a slot: the process of last time while it is still inside. */
 int32_t owner_space_pid(owner_t *owner, uint32_t slot);
+/** Its first process, open as O_PATH, while that is inside; -1: not any more. */
+int owner_space_open(owner_t *owner, uint32_t slot);
 
 /* owner_hint.c */
 /** Try the processes seen shortly before. True: a holder was added. */

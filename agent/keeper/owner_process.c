@@ -154,6 +154,19 @@ int32_t owner_space_pid(owner_t *owner, uint32_t slot)
 	return space->pid;
 }
 
+int owner_space_open(owner_t *owner, uint32_t slot)
+{
+	const struct owner_space *space = &owner->spaces[slot];
+	uint64_t inode;
+
+	int proc = owner_proc_open(owner, space->first_pid);
+	if (proc >= 0 &&
+	    (!owner_proc_link(owner, proc, "ns/net", "net", &inode) || inode != space->inode)) {
+		pr_fd_close(&proc);
+	}
+	return proc;
+}
+
 /* ---------------------------------------------------------------------------------- searching */
 
 /* Look at every descriptor of a process. Its number in @p ret_fd, or false. */

@@ -230,6 +230,7 @@ void owner_sockets_sending(owner_t *owner, uint32_t slot, const struct part_flow
 	if (error == PR_OK && socket.remote_port == flow->dst_port &&
 	    pr_addr_equal(&socket.remote, &flow->dst)) {
 		sockets_add(ret_sockets, &socket);
+		ret_sockets->gone = socket.inode == 0;
 		return;
 	}
 	if (flow->proto != IPPROTO_TCP) {
@@ -252,6 +253,15 @@ void owner_sockets_receiving(owner_t *owner, uint32_t slot, const struct part_fl
 
 	*ret_sockets = (struct owner_sockets){ .proto = flow->proto };
 	int error = ask_one(owner, slot, &query, &socket);
+	if (flow->live && error == PR_OK && socket.remote_port == flow->src_port &&
+	    pr_addr_equal(&socket.remote, &flow->src)) {
+		/* Taken already. Until then (no inode) it is still its listener's. */
+		sockets_add(ret_sockets, &socket);
+		ret_sockets->gone = socket.inode == 0;
+		if (!ret_sockets->gone) {
+			return;
+		}
+	}
 	if (flow->proto == IPPROTO_TCP && (error != PR_OK || socket.state != OWNER_STATE_LISTEN)) {
 		/* An old connection from the same port answered: whoever listens takes the new. */
 		query.remote =

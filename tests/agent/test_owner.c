@@ -293,6 +293,10 @@ static void test_simple(void)
 	found = initiator(&report.flow, 0);
 	ok(found.unknown == CODEC_UNKNOWN_PROCESS_GONE && found.pid == 0 && found.exe[0] == '\0',
 	   "after its end: gone, not guessed");
+	ok(found.uid == 0 && strcmp(found.user, "root") == 0,
+	   "its user is known by number, and so by name: '%s'", found.user);
+	found = initiator(&report.flow, 4294000000U);
+	ok(found.uid == 4294000000U && found.user[0] == '\0', "a number without a name has none");
 	(void)close(pipes[0]);
 }
 
@@ -446,6 +450,80 @@ static void test_listeners(void)
 	end_process(master);
 }
 
+/* The flow of a connected socket, found in a table and not by a packet. */
+static struct part_flow live_flow(int fd, bool outbound)
+{
+	struct part_flow flow = { .proto = IPPROTO_TCP, .outbound = outbound, .live = true };
+	struct sockaddr_storage here;
+	struct sockaddr_storage there;
+	socklen_t here_bytes = sizeof(here);
+	socklen_t there_bytes = sizeof(there);
+
+	(void)getsockname(fd, (struct sockaddr *)&here, &here_bytes);
+	(void)getpeername(fd, (struct sockaddr *)&there, &there_bytes);
+	flow.src = address_of(outbound ? &here : &there, &flow.src_port);
+	flow.dst = address_of(outbound ? &there : &here, &flow.dst_port);
+	return flow;
+}
+
+/* No packet is at hand, so the kernel's silence about its user means nothing. */
+static void test_live(void)
+{
+	int far = end_listen(world.right, SOCK_STREAM, "10.99.0.2", 9100);
+	int client = end_connect(world.left, SOCK_STREAM, "10.99.0.2", 9100, 500);
+	int server = end_accept(far, 500);
+	struct part_flow flow = live_flow(client, true);
+	pid_t holder = sleeper_start(0, client);
+	(void)close(client);
+	(void)initiator(&flow, 0); /* this kernel names users of packets, as the owner knows now */
+	struct part_owner found = initiator(&flow, CODEC_NO_UID);
+	ok(is_program(&found, holder, 0) && strcmp(found.user, "root") == 0,
+	   "an idle connection out is its holder's (unknown %u)", found.unknown);
+	flow.live = false;
+	found = initiator(&flow, CODEC_NO_UID);
+	ok(found.unknown == CODEC_UNKNOWN_KERNEL, "a packet that no program sent is the kernel's");
+	flow.live = true;
+	end_process(holder);
+	found = initiator(&flow, CODEC_NO_UID);
+	ok(found.unknown == CODEC_UNKNOWN_PROCESS_GONE, "closing: its process has gone (%u)",
+	   found.unknown);
+	(void)close(server);
+	pause_ms(20);
+	found = initiator(&flow, CODEC_NO_UID);
+	ok(found.unknown == CODEC_UNKNOWN_PROCESS_GONE, "TIME_WAIT: its process has gone (%u)",
+	   found.unknown);
+	(void)close(far);
+
+	int near = end_listen(world.left, SOCK_STREAM, "10.99.0.1", 9101);
+	client = end_connect(world.right, SOCK_STREAM, "10.99.0.1", 9101, 500);
+	pid_t waiting = sleeper_start(1, near);
+	(void)close(near);
+	struct part_flow inbound = live_flow(client, true);
+	inbound.outbound = false;
+	found = listener(&inbound);
+	ok(is_program(&found, waiting, 1),
+	   "a connection in that nobody took yet: the listener's (%u)", found.unknown);
+	end_process(waiting);
+	(void)close(client);
+
+	near = end_listen(world.left, SOCK_STREAM, "10.99.0.1", 9102);
+	client = end_connect(world.right, SOCK_STREAM, "10.99.0.1", 9102, 500);
+	inbound = live_flow(client, true);
+	inbound.outbound = false;
+	server = end_accept(near, 500);
+	(void)close(near);
+	holder = sleeper_start(2, server);
+	(void)close(server);
+	found = listener(&inbound);
+	ok(is_program(&found, holder, 2), "taken: its holder's, the listener has ended (%u)",
+	   found.unknown);
+	end_process(holder);
+	found = listener(&inbound);
+	ok(found.unknown == CODEC_UNKNOWN_PROCESS_GONE, "closing: its process has gone (%u)",
+	   found.unknown);
+	(void)close(client);
+}
+
 static void test_raw(void)
 {
 	struct part_flow flow = { .proto = IPPROTO_ICMP,
@@ -536,7 +614,26 @@ static void test_names(void)
 	struct part_owner found = initiator(&flow, 0);
 	ok(found.pid == (uint32_t)pid && strcmp(found.user, "inside") == 0,
 	   "a container's user has the container's name for it: '%s'", found.user);
+	owner_t *known = owner;
+	struct owner_config own;
+	owner_config_default(&own);
+	int own_diag = diag_open();
+	(void)!owner_new(&own, &owner);
+	(void)!owner_namespace_add(owner, SLOT, space_inode(world.left), own_diag, pid);
+	flow.src_port++;
+	found = initiator(&flow, 0);
+	ok(found.unknown == CODEC_UNKNOWN_PROCESS_GONE && strcmp(found.user, "inside") == 0,
+	   "also when only the number is left: '%s'", found.user);
 	end_process(pid);
+	owner_destroy(&owner);
+	(void)!owner_new(&own, &owner);
+	(void)!owner_namespace_add(owner, SLOT, space_inode(world.left), own_diag, pid);
+	found = initiator(&flow, 0);
+	ok(found.unknown == CODEC_UNKNOWN_PROCESS_GONE && found.user[0] == '\0',
+	   "without a process in it nobody else's file names it: '%s'", found.user);
+	owner_destroy(&owner);
+	(void)close(own_diag);
+	owner = known;
 
 	/* No name of this container is known any more: its file is read again. */
 	owner_t *kept = owner;
@@ -798,6 +895,7 @@ int main(int argc, char **argv)
 	test_families();
 	test_unconnected();
 	test_listeners();
+	test_live();
 	test_raw();
 	test_names();
 	test_budget();
