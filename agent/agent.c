@@ -56,6 +56,30 @@ static void order_give(void *context, const struct part_order *order)
 	}
 }
 
+static void lifeline_add(struct part_order *order, const struct part_lifeline *entry)
+{
+	if (order->lifeline_count == PART_LIFELINE_MAX) {
+		log_warn("more than %d lifeline entries: the rest is not exempt",
+		         PART_LIFELINE_MAX);
+		return;
+	}
+	order->lifeline[order->lifeline_count++] = *entry;
+}
+
+/* A service of the bus on this host proves itself over loopback before it serves. */
+static void lifeline_add_loopback(struct part_order *order, const struct part_lifeline *inbound)
+{
+	static const char *const own[] = { "127.0.0.0/8", "::1/128" };
+
+	for (size_t i = 0; i < PR_ARRAY_LEN(own); i++) {
+		struct part_lifeline entry = *inbound;
+		entry.inbound = false;
+		if (pr_prefix_parse(own[i], &entry.peer) == PR_OK) {
+			lifeline_add(order, &entry);
+		}
+	}
+}
+
 static void lifeline_order(agent_t *agent)
 {
 	const struct speaker_state *state = speaker_state_held(agent->speaker);
@@ -64,12 +88,10 @@ static void lifeline_order(agent_t *agent)
 	order.lifeline_count =
 		(uint32_t)speaker_lifeline(agent->speaker, order.lifeline, PART_LIFELINE_MAX);
 	for (uint32_t i = 0; state != NULL && i < state->lifeline_count; i++) {
-		if (order.lifeline_count == PART_LIFELINE_MAX) {
-			log_warn("more than %d lifeline entries: the rest is not exempt",
-			         PART_LIFELINE_MAX);
-			break;
+		lifeline_add(&order, &state->lifeline[i]);
+		if (state->lifeline[i].inbound) {
+			lifeline_add_loopback(&order, &state->lifeline[i]);
 		}
-		order.lifeline[order.lifeline_count++] = state->lifeline[i];
 	}
 	order_give(agent, &order);
 }

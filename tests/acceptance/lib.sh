@@ -168,6 +168,7 @@ lib_spawn() {
 	local label=$1
 	shift
 	setsid "$@" >>"$lib_data/$label.log" 2>&1 </dev/null &
+	disown
 	lib_pid=$!
 	# nsenter and friends exec: the id and its start time stay
 	echo "$lib_pid $(lib_start_time $lib_pid)" >"$lib_run/pid.$label"
@@ -333,3 +334,10 @@ lib_agent_run() {
 }
 
 lib_agent_active() { lib_pr hosts --json | grep "\"name\": *\"$1\"" | grep -q '"status": *"active"'; }
+
+lib_mode_is() { lib_pr show "$1" --json 2>/dev/null | grep -q "\"enforced\": *\"$2\""; }
+lib_enforced() { lib_mode_is "$1" enforce; }
+lib_observed() { lib_mode_is "$1" observe; }
+
+# No process of this test, by the folder it names, has this program's name any more.
+lib_gone_name() { ! pgrep -f "$1 --config $lib_data/" >/dev/null; }
