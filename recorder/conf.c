@@ -20,8 +20,9 @@ const struct pr_conf_row recorder_conf_rows[] = {
 	  NULL, "Key that signs directories. Empty: the one that --enroll was told." },
 	{ "map_size", PR_CONF_SIZE, offsetof(struct recorder_conf, map_bytes), 4ULL << 20, 64ULL << 40,
 	  "64G", NULL, "bytes", "Upper bound of the history's file. It grows as needed and never shrinks." },
-	{ "keep_size", PR_CONF_SIZE, offsetof(struct recorder_conf, keep_bytes), 0, 64ULL << 40, "0",
-	  NULL, "bytes", "Beyond it the oldest events are deleted. 0: three quarters of map_size." },
+	{ "keep_size", PR_CONF_SIZE, offsetof(struct recorder_conf, keep_bytes), 0, 64ULL << 40, "4G",
+	  NULL, "bytes", "Beyond it the oldest events are deleted: 4G are about 8 million events. "
+	  "0: three quarters of map_size." },
 	{ "keep_events", PR_CONF_UINT, offsetof(struct recorder_conf, keep_events), 0, UINT64_MAX, "0",
 	  NULL, "events", "Beyond it the oldest events are deleted. 0: no bound." },
 	{ "user", PR_CONF_STRING, offsetof(struct recorder_conf, user), 0, 0, "", NULL, NULL,
