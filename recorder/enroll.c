@@ -10,7 +10,7 @@
 #include "codec/codec.h"
 #include "recorder/identity.h"
 
-#define ANSWER_NS (15 * PR_NS_PER_S)
+#define ANSWER_MS     15000
 
 static _printf_(3, 4) int fail(struct recorder_problem *problem, int err, const char *format, ...)
 {
@@ -74,30 +74,22 @@ static int own_key(const char *path, struct pr_uuid *ret_id, struct bus_key *ret
 static int exchange(bus_client_t *client, const uint8_t *request, size_t request_bytes,
                     struct codec_joined *ret_joined, struct recorder_problem *problem)
 {
-	uint64_t end_ns = pr_clock_monotonic_ns() + ANSWER_NS;
-	int err = PR_EAGAIN;
+	const uint8_t *data;
+	size_t size_bytes;
 
-	while (pr_clock_monotonic_ns() < end_ns) {
-		const uint8_t *data;
-		size_t size_bytes;
-		if (err == PR_EAGAIN) {
-			err = bus_client_send(client, request, request_bytes);
-		}
-		int waited = bus_client_wait(client, 200);
-		if (waited == PR_EPERM || bus_client_link(client) == BUS_LINK_REFUSED) {
-			return fail(
-				problem, PR_EPERM,
-				"the controller refused the token: used, expired, or of another "
-				"controller; make a new one");
-		}
-		if (bus_client_receive(client, &data, &size_bytes) == PR_OK) {
-			err = codec_join_decode(data, size_bytes, ret_joined);
-			return err == PR_OK ? PR_OK
-			                    : fail(problem, err, "the controller refused: %s",
-			                           ret_joined->refusal);
-		}
+	int err =
+		bus_client_exchange(client, request, request_bytes, ANSWER_MS, &data, &size_bytes);
+	if (err == PR_EPERM) {
+		return fail(problem, err,
+		            "the controller refused the token: used, expired, or of another "
+		            "controller; make a new one");
 	}
-	return fail(problem, PR_ETIMEOUT, "the controller did not answer; is it running?");
+	if (err != PR_OK) {
+		return fail(problem, err, "the controller: %s; is it running?", pr_strerror(err));
+	}
+	err = codec_join_decode(data, size_bytes, ret_joined);
+	return err == PR_OK ? PR_OK
+	                    : fail(problem, err, "the controller refused: %s", ret_joined->refusal);
 }
 
 static int ask(bus_context_t *context, const struct bus_token *token, const struct pr_uuid *id,

@@ -10,6 +10,7 @@
 
 #include "agent/inventory/internal.h"
 #include "base/err.h"
+#include "base/process.h"
 
 #define LOG_COMPONENT "inventory"
 #include "base/log.h"
@@ -98,36 +99,12 @@ static void host_refresh(inventory_t *inventory)
 	                                                   .endpoint = doc });
 }
 
-/* Start time of a process: field 22 of /proc/PID/stat; 0 when it has gone. */
-static uint64_t start_ticks_of(int32_t pid)
-{
-	char path[64], text[1024];
-	unsigned long long ticks = 0;
-
-	(void)snprintf(path, sizeof(path), "/proc/%d/stat", (int)pid);
-	FILE *file = fopen(path, "re");
-	if (file == NULL) {
-		return 0;
-	}
-	size_t size = fread(text, 1, sizeof(text) - 1, file);
-	(void)fclose(file);
-	text[size] = '\0';
-	const char *after = strrchr(text, ')'); /* the name before may hold anything */
-	if (after == NULL || sscanf(after + 1,
-	                            " %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %*u %*u %*d %*d "
-	                            "%*d %*d %*d %*d %llu",
-	                            &ticks) != 1) {
-		return 0;
-	}
-	return ticks;
-}
-
 static void process_facts_add(struct inventory_change *change)
 {
 	char path[64];
 	struct stat namespace;
 
-	change->start_ticks = start_ticks_of(change->pid);
+	change->start_ticks = pr_process_start_ticks(change->pid);
 	(void)snprintf(path, sizeof(path), "/proc/%d/ns/net", (int)change->pid);
 	if (stat(path, &namespace) == 0) {
 		codec_doc_set_u64(change->endpoint, CODEC_ENDPOINT_NAMESPACE, namespace.st_ino);

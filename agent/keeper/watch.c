@@ -6,6 +6,7 @@
 
 #include "agent/keeper/watch.h"
 #include "base/err.h"
+#include "base/process.h"
 
 #define ENDPOINT_MAX (4 * PART_NAMESPACE_MAX)
 #define HOST_PLACE   "/proc/thread-self/ns/net"
@@ -235,27 +236,6 @@ static int slot_state_set(watch_t *watch, uint32_t index, uint8_t mode, struct p
 
 /* ---- orders ---- */
 
-/* Start time of a process, field 22 of /proc/PID/stat; 0 when it has gone. */
-static uint64_t start_ticks(int32_t pid)
-{
-	char path[64], text[1024];
-	unsigned long long ticks = 0;
-
-	(void)snprintf(path, sizeof(path), "/proc/%d/stat", (int)pid);
-	FILE *file = fopen(path, "re");
-	if (file == NULL) {
-		return 0;
-	}
-	size_t size_bytes = fread(text, 1, sizeof(text) - 1, file);
-	(void)fclose(file);
-	text[size_bytes] = '\0';
-	const char *after = strrchr(text, ')');
-	for (int field = 2; after != NULL && field < 22; field++) {
-		after = strchr(after + 1, ' ');
-	}
-	return after != NULL && sscanf(after, " %llu", &ticks) == 1 ? ticks : 0;
-}
-
 static int slot_open(watch_t *watch, const struct part_order *order, uint32_t *ret_slot,
                      bool *ret_new, struct keeper_error *error)
 {
@@ -274,7 +254,7 @@ static int slot_open(watch_t *watch, const struct part_order *order, uint32_t *r
 	}
 	/* The number may have been used again for another process before we entered. */
 	if (order->pid > 0 && order->start_ticks != 0 &&
-	    start_ticks(order->pid) != order->start_ticks) {
+	    pr_process_start_ticks(order->pid) != order->start_ticks) {
 		watch->ops->destroy(&keeper);
 		(void)snprintf(error->text, sizeof(error->text), "process %d has gone",
 		               (int)order->pid);
