@@ -10,7 +10,7 @@
 #include "codec/codec.h"
 #include "recorder/identity.h"
 
-#define ANSWER_MS     15000
+#define ANSWER_MS 15000
 
 static _printf_(3, 4) int fail(struct recorder_problem *problem, int err, const char *format, ...)
 {
