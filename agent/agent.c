@@ -94,6 +94,7 @@ static void lifeline_order(agent_t *agent)
 		}
 	}
 	order_give(agent, &order);
+	gate_lifeline_set(agent->gate, order.lifeline, order.lifeline_count);
 }
 
 static void on_verdict(void *context, const struct codec_verdict *verdict)
@@ -278,6 +279,9 @@ static void report_take(agent_t *agent, struct part_report *report)
 	case PART_REPORT_PASSED: {
 		struct codec_event event;
 		passed_event(report, agent->owner, pr_clock_wall_ns(), &event);
+		if (gate_lifeline_fits(agent->gate, report->slot, &report->flow)) {
+			event.decided_by = CODEC_DECIDED_BY_BUILT_IN;
+		}
 		speaker_event(agent->speaker, &event);
 		break;
 	}

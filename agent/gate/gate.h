@@ -73,6 +73,7 @@ struct gate_outlet {
 	X(verdicts_unsent,     "packets", "answers that could not be sent; the kernel still holds them") \
 	X(questions_asked,     "questions", "requests handed to the speaker")                      \
 	X(questions_answered,  "questions", "settled by a verdict")                                \
+	X(questions_built_in,  "questions", "of the lifeline: allowed without asking")             \
 	X(questions_late,      "questions", "settled by the deadline")                             \
 	X(questions_lost,      "questions", "settled at once: no controller for longer than the deadline") \
 	X(questions_ended,     "questions", "settled because their namespace or the agent ended")  \
@@ -141,6 +142,15 @@ void gate_namespace_remove(gate_t *gate, uint32_t slot);
 void gate_lost_set(gate_t *gate, const struct part_lost *lost);
 /** Is there a worker to ask? */
 void gate_controller_set(gate_t *gate, bool reachable);
+/**
+ * The lifeline as the keeper was told it. In the host's namespace a flow of it is not asked about:
+ * the keeper's rules pass it in enforce, so it is recorded as allowed by a built-in rule in observe
+ * too.
+ * @param count  At most PART_LIFELINE_MAX; copied.
+ */
+void gate_lifeline_set(gate_t *gate, const struct part_lifeline *lines, uint32_t count);
+/** Is this flow, as its namespace sees it, of the lifeline? */
+bool gate_lifeline_fits(const gate_t *gate, uint32_t slot, const struct part_flow *flow);
 /** Forget decided flows: policy or modes changed. */
 void gate_decided_forget(gate_t *gate);
 

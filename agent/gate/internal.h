@@ -49,6 +49,8 @@ struct gate {
 	uint32_t malformed_events;    /* recorded in it */
 	uint32_t dirty_count;
 	uint32_t dirty[PART_NAMESPACE_MAX]; /* slots with unsent answers */
+	uint32_t lifeline_count;
+	struct part_lifeline lifeline[PART_LIFELINE_MAX];
 	struct gate_space *spaces[PART_NAMESPACE_MAX];
 	struct gate_endpoint endpoints[PART_NAMESPACE_MAX];
 };

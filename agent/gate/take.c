@@ -74,6 +74,15 @@ static bool lost_for_long(const gate_t *gate)
 	return !gate->reachable && gate->now_ns - gate->lost_since_ns >= gate->config.deadline_ns;
 }
 
+static void built_in_settle(gate_t *gate, struct pending_question *question)
+{
+	struct gate_outcome outcome = gate_outcome_own(gate, &question->request, CODEC_ACTION_ALLOW,
+	                                               CODEC_DECIDED_BY_BUILT_IN);
+
+	gate->counters.questions_built_in++;
+	gate_settle(gate, question, &outcome);
+}
+
 static void question_open(gate_t *gate, const struct gate_arrival *arrival)
 {
 	struct pending_question *question = NULL;
@@ -96,7 +105,10 @@ static void question_open(gate_t *gate, const struct gate_arrival *arrival)
 	gate_question_fill(gate, question, arrival);
 
 	struct codec_verdict verdict;
-	if (gate_lease_find(gate, &question->request, &verdict)) {
+	struct part_flow flow = gate_flow_of(arrival);
+	if (gate_lifeline_fits(gate, arrival->slot, &flow)) {
+		built_in_settle(gate, question);
+	} else if (gate_lease_find(gate, &question->request, &verdict)) {
 		gate_verdict(gate, &verdict);
 	} else if (lost_for_long(gate)) {
 		gate->counters.questions_lost++;

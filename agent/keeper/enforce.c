@@ -21,6 +21,8 @@
 #define CHAIN_INPUT_INVALID    "input_invalid"
 #define CHAIN_REFUSAL          "refusal"
 #define CHAIN_NEIGHBOUR_OUTPUT "neighbour_output"
+#define CHAIN_MLD              "mld"
+#define CHAIN_MLD_OUTPUT       "mld_output"
 #define CHAIN_REFUSE           "refuse"
 
 #define ICMP4_UNREACHABLE     3
@@ -29,6 +31,9 @@
 #define ICMP6_CODE_ADMIN      1
 #define ICMP6_NEIGHBOUR_FIRST 133
 #define ICMP6_NEIGHBOUR_LAST  137
+#define ICMP6_MLD_FIRST       130 /* query, report, done */
+#define ICMP6_MLD_LAST        132
+#define ICMP6_MLD2_REPORT     143
 #define IP6_HOP_LIMIT_OFFSET  7
 #define PORT_DHCP_SERVER      67
 #define PORT_DHCP_CLIENT      68
@@ -40,25 +45,13 @@
 #define OFFSET_DESTINATION_PORT 2
 
 const char *const rulebook_chains[] = {
-	CHAIN_ABOUT,
-	CHAIN_OUTPUT_INVALID,
-	CHAIN_INPUT_INVALID,
-	CHAIN_REFUSAL,
-	CHAIN_NEIGHBOUR_OUTPUT,
-	CHAIN_REFUSE,
-	"output4_ports",
-	"output4_icmp",
-	"output4_plain",
-	"output6_ports",
-	"output6_icmp",
-	"output6_plain",
-	"input4_ports",
-	"input4_icmp",
-	"input4_plain",
-	"input6_ports",
-	"input6_icmp",
-	"input6_plain",
-	NULL,
+	CHAIN_ABOUT,      CHAIN_OUTPUT_INVALID,   CHAIN_INPUT_INVALID,
+	CHAIN_REFUSAL,    CHAIN_NEIGHBOUR_OUTPUT, CHAIN_MLD,
+	CHAIN_MLD_OUTPUT, CHAIN_REFUSE,           "output4_ports",
+	"output4_icmp",   "output4_plain",        "output6_ports",
+	"output6_icmp",   "output6_plain",        "input4_ports",
+	"input4_icmp",    "input4_plain",         "input6_ports",
+	"input6_icmp",    "input6_plain",         NULL,
 };
 
 static const struct pr_prefix link_local = {
@@ -68,6 +61,13 @@ static const struct pr_prefix link_local = {
 static const struct pr_prefix multicast_link = {
 	.addr = { { 0xff, 0x02 } },
 	.bits = 16,
+};
+static const struct pr_prefix multicast = {
+	.addr = { { 0xff } },
+	.bits = 8,
+};
+static const struct pr_prefix unspecified = {
+	.bits = 128,
 };
 static const struct pr_prefix dhcp6_servers = {
 	.addr = { { 0xff, 0x02, [13] = 1, [15] = 2 } },
@@ -133,6 +133,51 @@ static void neighbour_build(struct rulebook *book, bool output)
 	rule_end(book);
 	rule_begin(book, CHAIN_NEIGHBOUR_OUTPUT, COUNTER_builtin_neighbour);
 	pass(book, COUNTER_builtin_neighbour);
+}
+
+/* Type and source of a message that stays on the link. */
+static void mld_types_build(struct rulebook *book)
+{
+	static const uint8_t types[][2] = { { ICMP6_MLD_FIRST, ICMP6_MLD_LAST },
+		                            { ICMP6_MLD2_REPORT, ICMP6_MLD2_REPORT } };
+	const struct pr_prefix *sources[] = { &link_local, &unspecified };
+
+	for (size_t i = 0; i < PR_ARRAY_LEN(sources); i++) {
+		for (size_t j = 0; j < PR_ARRAY_LEN(types); j++) {
+			rule_begin(book, CHAIN_MLD, COUNTER_builtin_mld);
+			rule_match_prefix(book, true, sources[i]);
+			rule_payload(book, NFT_PAYLOAD_TRANSPORT_HEADER, 0, 1, NFT_REG_1);
+			rule_range(book, NFT_REG_1, &types[j][0], &types[j][1], 1);
+			pass(book, COUNTER_builtin_mld);
+		}
+	}
+	/* Out from the kernel itself only: a raw socket has an owner, who is asked about. */
+	rule_begin(book, CHAIN_MLD_OUTPUT, COUNTER_NONE);
+	rule_meta(book, NFT_META_SKUID, NFT_REG_1);
+	rule_verdict(book, NFT_RETURN, NULL);
+	rule_end(book);
+	rule_begin(book, CHAIN_MLD_OUTPUT, COUNTER_NONE);
+	rule_verdict(book, NFT_GOTO, CHAIN_MLD);
+	rule_end(book);
+}
+
+/*
+ * Multicast listener discovery: a switch that snoops forwards the multicast of neighbour discovery
+ * only to those that reported to listen. Hop limit 1: never beyond the link.
+ */
+static void mld_build(struct rulebook *book, bool output)
+{
+	rule_begin(book, output ? CHAIN_OUTPUT : CHAIN_INPUT, COUNTER_NONE);
+	rule_match_family(book, NFPROTO_IPV6);
+	rule_match_l4(book, IPPROTO_ICMPV6);
+	rule_match_byte(book, NFT_PAYLOAD_NETWORK_HEADER, IP6_HOP_LIMIT_OFFSET, 0xff, NFT_CMP_EQ,
+	                1);
+	rule_match_prefix(book, false, &multicast);
+	rule_verdict(book, NFT_JUMP, output ? CHAIN_MLD_OUTPUT : CHAIN_MLD);
+	rule_end(book);
+	if (output) {
+		mld_types_build(book);
+	}
 }
 
 static void dhcp_rule(struct rulebook *book, bool output, uint8_t family, uint16_t client,
@@ -201,6 +246,7 @@ static void engine_dns_build(struct rulebook *book, const struct rules_input *in
 void rules_builtin_build(struct rulebook *book, const struct rules_input *input, bool output)
 {
 	neighbour_build(book, output);
+	mld_build(book, output);
 	dhcp_build(book, output, input->config->host);
 	engine_dns_build(book, input, output);
 }

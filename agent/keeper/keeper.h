@@ -103,6 +103,7 @@ struct keeper_error {
 	X(seen_full,            "flows not copied in observe: too many tuples at once")            \
 	X(lifeline,             "packets of the lifeline")                                         \
 	X(builtin_neighbour,    "built-in rule: IPv6 neighbour discovery")                         \
+	X(builtin_mld,          "built-in rule: IPv6 multicast listener discovery on the link")    \
 	X(builtin_dhcp,         "built-in rule: DHCP and DHCPv6 client")                           \
 	X(builtin_engine_dns,   "built-in rule: flows from a container to its engine's DNS")       \
 	X(builtin_refusal,      "our own refusals (RST, ICMP) on their way out")                   \

@@ -498,8 +498,8 @@ static void slot_look(watch_t *watch, uint32_t index)
 		.dropped_invalid = counters.dropped_invalid,
 		.dropped_queue_full = counters.queue_full_dropped + counters.queue_send_dropped,
 		.copies_lost = counters.seen_full,
-		.built_in = counters.builtin_neighbour + counters.builtin_dhcp +
-		            counters.builtin_engine_dns,
+		.built_in = counters.builtin_neighbour + counters.builtin_mld +
+		            counters.builtin_dhcp + counters.builtin_engine_dns,
 		.lifeline = counters.lifeline,
 	};
 	watch->report(watch->report_arg, &report);

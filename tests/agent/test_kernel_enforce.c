@@ -3,6 +3,7 @@
  * Enforce on the real kernel: what was not allowed does not arrive, what was allowed does, and live
  * flows go on through every change. Judged at the receiver.
  */
+#include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/in.h>
 #include <poll.h>
@@ -440,6 +441,90 @@ static void test_builtin(struct bench *b)
 	(void)close(raw);
 }
 
+/* The namespace's own link-local address, with its interface. */
+static struct sockaddr_in6 link_local(int space)
+{
+	struct sockaddr_in6 address = { .sin6_family = AF_INET6 };
+	char text[4096];
+	char *rest = text;
+
+	world_read(space, "/proc/thread-self/net/if_inet6", text, sizeof(text));
+	for (char *line = strsep(&rest, "\n"); line != NULL; line = strsep(&rest, "\n")) {
+		if (strncmp(line, "fe80", 4) != 0) {
+			continue;
+		}
+		for (int i = 0; i < 16; i++) {
+			char pair[3] = { line[2 * i], line[2 * i + 1], 0 };
+			address.sin6_addr.s6_addr[i] = (uint8_t)strtoul(pair, NULL, 16);
+		}
+		address.sin6_scope_id = (uint32_t)strtoul(line + 33, NULL, 16);
+	}
+	return address;
+}
+
+/* A listener report by a process, from the link-local address or a global one. */
+static void mld_send(int from, const char *global, int hops)
+{
+	static const uint8_t report[24] = { 131 };
+	struct sockaddr_in6 local = link_local(from);
+	struct sockaddr_storage other;
+	struct sockaddr_storage to;
+	socklen_t other_size = end_address(global != NULL ? global : "::1", 0, &other);
+	socklen_t size = end_address("ff02::1", 0, &to);
+	int raw = world_socket(from, AF_INET6, SOCK_RAW, IPPROTO_ICMPV6);
+
+	((struct sockaddr_in6 *)&to)->sin6_scope_id = local.sin6_scope_id;
+	(void)setsockopt(raw, IPPROTO_IPV6, IPV6_MULTICAST_HOPS, &hops, sizeof(hops));
+	if (bind(raw, global != NULL ? (struct sockaddr *)&other : (struct sockaddr *)&local,
+	         global != NULL ? other_size : sizeof(local)) != 0 ||
+	    sendto(raw, report, sizeof(report), 0, (struct sockaddr *)&to, size) < 0) {
+		perror("# mld");
+	}
+	(void)close(raw);
+	(void)poll(NULL, 0, 50);
+}
+
+/* Without it a switch that snoops stops forwarding neighbour solicitations. */
+static void test_multicast_listener(struct bench *b)
+{
+	struct ipv6_mreq group = { .ipv6mr_interface = link_local(b->world.left).sin6_scope_id };
+
+	bench_verdict_set(b, STAND_IN_DENY);
+	uint64_t before = bench_counters(b).builtin_mld;
+	(void)capture_read(&b->right, -1, 0);
+	int member = world_socket(b->world.left, AF_INET6, SOCK_DGRAM, 0);
+	(void)inet_pton(AF_INET6, "ff02::4242", &group.ipv6mr_multiaddr);
+	ok(setsockopt(member, IPPROTO_IPV6, IPV6_ADD_MEMBERSHIP, &group, sizeof(group)) == 0,
+	   "a group is joined");
+	/* Two reports, each after a random delay of up to a second. */
+	uint64_t after = before;
+	for (int i = 0; i < 60 && after < before + 2; i++) {
+		(void)poll(NULL, 0, 50);
+		after = bench_counters(b).builtin_mld;
+	}
+	ok(after == before + 2 && atomic_load(&b->gate.packets) == 0,
+	   "the kernel's reports leave by a built-in rule: %llu, asked %u",
+	   (unsigned long long)(after - before), atomic_load(&b->gate.packets));
+
+	bench_verdict_set(b, STAND_IN_DENY);
+	before = bench_counters(b).builtin_mld;
+	mld_send(b->world.right, NULL, 1);
+	after = bench_counters(b).builtin_mld;
+	ok(after == before + 1 && atomic_load(&b->gate.packets) == 0,
+	   "a neighbour's report comes in by it: %llu", (unsigned long long)(after - before));
+	bench_verdict_set(b, STAND_IN_DENY);
+	mld_send(b->world.right, RIGHT6, 1);
+	mld_send(b->world.right, NULL, 64);
+	ok(atomic_load(&b->gate.packets) == 2,
+	   "from a global address, or with more hops, it is asked: %u",
+	   atomic_load(&b->gate.packets));
+	bench_verdict_set(b, STAND_IN_DENY);
+	mld_send(b->world.left, NULL, 1);
+	ok(atomic_load(&b->gate.packets) == 1, "a process's own report is asked: %u",
+	   atomic_load(&b->gate.packets));
+	(void)close(member);
+}
+
 static void test_fragments(struct bench *b)
 {
 	static char large[4000];
@@ -530,6 +615,7 @@ int main(void)
 	test_held(&b);
 	test_same_tuple(&b);
 	test_builtin(&b);
+	test_multicast_listener(&b);
 	test_fragments(&b);
 	test_queue_full(&b);
 	test_back(&b);

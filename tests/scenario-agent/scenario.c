@@ -405,6 +405,24 @@ static void do_lost(char **words)
 	gate_lost_set(play.gate, &lost);
 }
 
+/* lifeline in|out PROTO FIRST LAST PREFIX: replaces the list; lifeline none */
+static void do_lifeline(char **words, int count)
+{
+	struct part_lifeline line = { .inbound = strcmp(words[1], "in") == 0 };
+
+	if (count < 6) {
+		gate_lifeline_set(play.gate, &line, 0);
+		return;
+	}
+	line.proto = proto_parse(words[2]);
+	line.port = (uint16_t)number(words[3]);
+	line.port_last = (uint16_t)number(words[4]);
+	if (pr_prefix_parse(words[5], &line.peer) != PR_OK) {
+		fail("bad prefix", words[5]);
+	}
+	gate_lifeline_set(play.gate, &line, 1);
+}
+
 static void do_original(char **words, int count)
 {
 	play.kernel.has_original =
@@ -538,10 +556,11 @@ static void act(char **words, int count)
 		int least;
 		void (*run)(char **words, int count);
 	} rows[] = {
-		{ "packet", 3, do_packet },   { "copy", 3, do_packet },
-		{ "raw", 3, do_raw },         { "slot", 3, do_slot },
-		{ "initiator", 3, do_owner }, { "listener", 3, do_owner },
-		{ "verdict", 2, do_verdict }, { "original", 2, do_original },
+		{ "packet", 3, do_packet },     { "copy", 3, do_packet },
+		{ "raw", 3, do_raw },           { "slot", 3, do_slot },
+		{ "initiator", 3, do_owner },   { "listener", 3, do_owner },
+		{ "verdict", 2, do_verdict },   { "original", 2, do_original },
+		{ "lifeline", 2, do_lifeline },
 	};
 	for (size_t i = 0; i < PR_ARRAY_LEN(rows); i++) {
 		if (strcmp(words[0], rows[i].word) == 0) {
