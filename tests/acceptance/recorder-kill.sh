@@ -224,7 +224,6 @@ lib_stop agent-cli KILL
 rm -f "$lib_data"/agent-cli/events/*
 lib_recorder_run
 lib_agent_run cli
-disown -a
 connects_within 5000 "$(now_ms)" >/dev/null
 lib_until 15 agents_report "$((cli_seq + 2))" 0
 stored=$(numbers "$cli_id" | wc -l)
