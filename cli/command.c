@@ -10,6 +10,7 @@ static const struct cli_command commands[] = {
 	{ .name = "status",
 	  .arguments = "",
 	  .summary = "controller, workers, recorder, agents: what they do, what they lost",
+	  .options = BIT(WIDE),
 	  .run = cli_run_status },
 	{ .name = "hosts",
 	  .arguments = "[WORD]",

@@ -12,6 +12,7 @@ struct answers {
 	struct cli *cli;
 	cli_table_t *table; /* NULL: JSON */
 	bool written;
+	unsigned hidden; /* facts that are 0 */
 };
 
 /* Numbers as numbers, the rest as text. */
@@ -100,10 +101,16 @@ static bool status_take(void *arg, codec_doc_t **item_p)
 	if (answers->table == NULL) {
 		return json_write(answers, status);
 	}
+	bool named = false;
 	for (size_t i = 0; i < codec_doc_count(status, CODEC_STATUS_FACTS); i++) {
 		const char *value = fact_split(codec_doc_item(status, CODEC_STATUS_FACTS, i), name,
 		                               sizeof(name));
-		bool repeated = i > 0 && answers->cli->style.terminal;
+		if (strcmp(value, "0") == 0 && !answers->cli->options.wide) {
+			answers->hidden++;
+			continue;
+		}
+		bool repeated = named && answers->cli->style.terminal;
+		named = true;
 		cli_table_cell(answers->table, CLI_PLAIN, "%s",
 		               repeated ? " " : codec_doc_text(status, CODEC_STATUS_SERVICE));
 		char text[64];
@@ -153,8 +160,9 @@ static int endpoints_say(struct cli *cli, struct cli_peer *controller)
 	if (status != CLI_DONE) {
 		return status;
 	}
-	fprintf(cli->out, "%u hosts (%u active), %u containers, %u in enforce", counts.hosts,
-	        counts.active, counts.containers, counts.enforced);
+	fprintf(cli->out, "%u host%s (%u active), %u container%s, %u in enforce", counts.hosts,
+	        counts.hosts == 1 ? "" : "s", counts.active, counts.containers,
+	        counts.containers == 1 ? "" : "s", counts.enforced);
 	if (counts.failed > 0) {
 		fprintf(cli->out, ", %u where the rules FAILED: see `portreeve hosts -w`",
 		        counts.failed);
@@ -198,6 +206,10 @@ int cli_run_status(struct cli *cli)
 	}
 	if (table != NULL) {
 		cli_table_flush(table);
+	}
+	if (answers.hidden > 0) {
+		cli_note(cli, "%u counters that are 0 are left out; all: portreeve status -w",
+		         answers.hidden);
 	}
 	return status;
 }
