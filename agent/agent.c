@@ -17,6 +17,7 @@
 #include "agent/keeper/thread.h"
 #include "agent/outbox.h"
 #include "agent/passed.h"
+#include "agent/reach.h"
 #include "agent/speaker/speaker.h"
 #include "base/clock.h"
 #include "base/err.h"
@@ -42,6 +43,7 @@ struct agent {
 	inventory_t *inventory;
 	book_t *book;
 	struct part_counters kernel_counters[PART_NAMESPACE_MAX];
+	struct reach reach;
 	int signal_fd, epoll_fd;
 	bool stop_asked, keeper_stopped;
 };
@@ -117,14 +119,19 @@ static void on_services(void *context)
 	lifeline_order(context);
 }
 
+static void reach_say(enum reach_news news)
+{
+	if (news == REACH_ANSWERS) {
+		log_info("a worker answers");
+	} else if (news == REACH_LOST) {
+		log_warn("no worker answers: what is in enforce follows its lost-controller mode");
+	}
+}
+
 static void on_reachable(void *context, bool reachable)
 {
 	agent_t *agent = context;
-	if (reachable) {
-		log_info("a worker answers");
-	} else {
-		log_warn("no worker answers: what is in enforce follows its lost-controller mode");
-	}
+	reach_say(reach_set(&agent->reach, reachable, pr_clock_monotonic_ns()));
 	gate_controller_set(agent->gate, reachable);
 }
 
@@ -465,6 +472,7 @@ int agent_new(const struct agent_config *config, const struct agent_identity *id
 	agent->identity = *identity;
 	agent->signal_fd = signal_fd;
 	agent->epoll_fd = -1;
+	reach_begin(&agent->reach, pr_clock_monotonic_ns());
 
 	const char *what = "bus and spool";
 	int ret = parts_new(agent);
@@ -559,6 +567,7 @@ static int turn(agent_t *agent, bool *more)
 		return PR_EIO;
 	}
 	inventory_drain(agent);
+	reach_say(reach_look(&agent->reach, pr_clock_monotonic_ns()));
 	outbox_send(agent->orders, agent->keeper);
 	return PR_OK;
 }

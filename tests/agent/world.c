@@ -87,18 +87,31 @@ int world_run(int space, const char *const *argv)
 	return WIFEXITED(status) ? WEXITSTATUS(status) : 128;
 }
 
-/* A process inside a namespace, because ip(8) takes only a pid or a name. */
+/* A process inside a namespace, because ip(8) takes only a pid or a name. Inside when this returns:
+ * before, ip(8) would give the interface to our own namespace.
+ */
 static pid_t space_hold(int space)
 {
+	int ready[2];
+	char byte = 0;
+
+	if (pipe2(ready, O_CLOEXEC) != 0) {
+		die("pipe");
+	}
 	pid_t pid = fork();
 	if (pid == 0) {
-		if (setns(space, CLONE_NEWNET) != 0) {
+		if (setns(space, CLONE_NEWNET) != 0 || write(ready[1], &byte, 1) != 1) {
 			_exit(1);
 		}
 		for (;;) {
 			(void)pause();
 		}
 	}
+	(void)close(ready[1]);
+	if (pid < 0 || read(ready[0], &byte, 1) != 1) {
+		die("setns");
+	}
+	(void)close(ready[0]);
 	return pid;
 }
 
@@ -118,8 +131,6 @@ int world_open(struct world *world)
 	world->right = space_new();
 	(void)snprintf(world->left_path, sizeof(world->left_path), "/proc/self/fd/%d", world->left);
 	pid_t pid = space_hold(world->right);
-	struct timespec moment = { .tv_nsec = 50000000 };
-	(void)nanosleep(&moment, NULL);
 	(void)snprintf(pid_text, sizeof(pid_text), "%d", (int)pid);
 	int status = RUN(world->left, "ip", "link", "add", "prt-l", "type", "veth", "peer", "name",
 	                 "prt-r", "netns", pid_text);
@@ -127,7 +138,9 @@ int world_open(struct world *world)
 	(void)waitpid(pid, NULL, 0);
 	status |= end_up(world->left, "prt-l", "10.99.0.1/24", "fd99::1/64");
 	status |= end_up(world->right, "prt-r", "10.99.0.2/24", "fd99::2/64");
-	moment.tv_nsec = 200000000; /* link-local addresses, multicast reports */
+	struct timespec moment = {
+		.tv_nsec = 200000000
+	}; /* link-local addresses, multicast reports */
 	(void)nanosleep(&moment, NULL);
 	return status;
 }

@@ -30,11 +30,6 @@ static void copy_take(const struct nlmsghdr *message, struct copies *copies)
 			size = mnl_attr_get_payload_len(attr);
 		}
 	}
-	/* The kernel's own multicast listener reports (hop-by-hop header) come when they like. */
-	if (packet != NULL && size >= 41 && packet[0] >> 4 == 6 && packet[6] == 0 &&
-	    packet[40] == 58) {
-		return;
-	}
 	copies->output += strcmp(prefix, KEEPER_LOG_PREFIX_OUT) == 0;
 	copies->input += strcmp(prefix, KEEPER_LOG_PREFIX_IN) == 0;
 	if (packet != NULL && size >= 20) {
