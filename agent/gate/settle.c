@@ -167,9 +167,12 @@ static void answer_waiting(const struct pending_question *question,
 	gate_answer(arg, packet, question->decision.action);
 }
 
-/* A denial of ours for want of an answer is asked again at the next repeat. */
+/* A denial for want of an answer, or of the near end's word, is asked again at the next repeat. */
 static bool reusable(const struct gate_outcome *outcome, uint8_t done)
 {
+	if (done != CODEC_ACTION_ALLOW && outcome->unknown == CODEC_UNKNOWN_NO_NOTICE) {
+		return false;
+	}
 	return done == CODEC_ACTION_ALLOW || outcome->decided_by == CODEC_DECIDED_BY_WORKER ||
 	       outcome->decided_by == CODEC_DECIDED_BY_QUARANTINE ||
 	       outcome->decided_by == CODEC_DECIDED_BY_BUILT_IN;

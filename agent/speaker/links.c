@@ -279,6 +279,11 @@ static int verdicts_take(speaker_t *speaker, const struct link *link, const uint
 		return ret;
 	}
 	for (size_t i = 0; i < count; i++) {
+		if (speaker->verdicts[i].unknown == CODEC_UNKNOWN_NO_NOTICE &&
+		    requests_ask_other(speaker->requests, link->worker, speaker->verdicts[i].id,
+		                       speaker->now_ns)) {
+			continue;
+		}
 		if (requests_answered(speaker->requests, link->worker, speaker->verdicts[i].id,
 		                      speaker->now_ns)) {
 			speaker->outlet.verdict(speaker->outlet.context, &speaker->verdicts[i]);

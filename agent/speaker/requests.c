@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "agent/speaker/recent.h"
 #include "agent/speaker/requests.h"
 #include "base/err.h"
 
@@ -25,6 +26,8 @@ struct slot {
 	uint8_t list;
 	uint8_t worker; /* asked, or chosen for this turn */
 	bool repeat;
+	bool copied;      /* near end: told to the second worker too */
+	bool asked_other; /* far end: the first to answer knew no near end */
 };
 
 struct worker {
@@ -32,6 +35,9 @@ struct worker {
 	bool up;
 	bool silent;
 	bool blocked; /* took nothing this turn */
+	bool lost;    /* its link went down */
+	bool told;    /* what it answered of late has been told to another */
+	bool reborn;  /* up again, perhaps as another process: to be told itself */
 	uint64_t answered_ns;
 	uint64_t probed_ns;
 };
@@ -48,6 +54,9 @@ struct requests {
 	struct pr_uuid worker_ids[SPEAKER_WORKERS_MAX];
 	size_t worker_count;
 	uint64_t stuck_retry_ns;
+	bool shaken; /* a worker came or went since the last turn */
+	uint64_t steady_ns;
+	recent_t *recent;
 	struct codec_request batch[CODEC_BATCH_MAX];
 	uint32_t batch_slots[CODEC_BATCH_MAX];
 	struct requests_counters counters;
@@ -138,7 +147,8 @@ int requests_new(uint32_t capacity, requests_t **ret_requests)
 	requests->bucket_mask = buckets - 1;
 	requests->slots = calloc(capacity, sizeof(*requests->slots));
 	requests->buckets = malloc(buckets * sizeof(*requests->buckets));
-	if (requests->slots == NULL || requests->buckets == NULL) {
+	requests->recent = recent_new(REQUESTS_RECENT_MAX);
+	if (requests->slots == NULL || requests->buckets == NULL || requests->recent == NULL) {
 		return PR_ENOMEM;
 	}
 	memset(requests->buckets, 0xff, buckets * sizeof(*requests->buckets));
@@ -159,6 +169,7 @@ void requests_destroy(requests_t **requests_p)
 	}
 	free((*requests_p)->slots);
 	free((*requests_p)->buckets);
+	recent_destroy(&(*requests_p)->recent);
 	free(*requests_p);
 	*requests_p = NULL;
 }
@@ -196,6 +207,7 @@ static bool slot_of_worker(const struct slot *slot, unsigned worker)
 void requests_workers_set(requests_t *requests, const struct pr_uuid *ids, size_t count)
 {
 	struct worker workers[SPEAKER_WORKERS_MAX] = { 0 };
+	bool same = count == requests->worker_count;
 
 	assert(count <= SPEAKER_WORKERS_MAX);
 	for (size_t i = 0; i < count; i++) {
@@ -204,9 +216,13 @@ void requests_workers_set(requests_t *requests, const struct pr_uuid *ids, size_
 				workers[i] = requests->workers[j];
 			}
 		}
+		same = same && pr_uuid_equal(&ids[i], &requests->workers[i].id);
 		workers[i].id = ids[i];
 		workers[i].up = false;
 		requests->worker_ids[i] = ids[i];
+	}
+	if (!same) {
+		recent_clear(requests->recent);
 	}
 	memcpy(requests->workers, workers, sizeof(workers));
 	requests->worker_count = count;
@@ -228,6 +244,10 @@ void requests_worker_up(requests_t *requests, unsigned worker, bool up)
 	entry->up = up;
 	entry->silent = false;
 	requests->stuck_retry_ns = 0;
+	requests->shaken = requests->shaken || entry->lost || !up;
+	entry->reborn = up && entry->lost;
+	entry->lost = !up;
+	entry->told = up;
 	if (!up) {
 		ask_again(requests, slot_of_worker, worker);
 	}
@@ -265,7 +285,7 @@ int requests_add(requests_t *requests, const struct codec_request *request)
 	uint32_t *bucket = bucket_of(requests, request->id);
 	slot->request = *request;
 	slot->tried = 0;
-	slot->repeat = false;
+	slot->repeat = slot->copied = slot->asked_other = false;
 	slot->chain = *bucket;
 	*bucket = index;
 	move_slot(requests, index, LIST_READY);
@@ -280,18 +300,64 @@ void requests_drop(requests_t *requests, uint64_t id)
 	}
 }
 
-bool requests_answered(requests_t *requests, unsigned worker, uint64_t id, uint64_t now_ns)
+static void worker_heard(requests_t *requests, unsigned worker, uint64_t now_ns)
 {
 	if (worker < requests->worker_count) {
-		requests->workers[worker].silent = false;
-		requests->workers[worker].answered_ns = now_ns;
+		struct worker *entry = &requests->workers[worker];
+		requests->shaken = requests->shaken || entry->silent;
+		entry->silent = false;
+		entry->told = true;
+		entry->answered_ns = now_ns;
 	}
+}
+
+static unsigned choose_of(const requests_t *requests, const unsigned *order, uint64_t tried);
+
+static unsigned other_of(const requests_t *requests, const struct codec_request *request,
+                         uint64_t tried)
+{
+	unsigned order[SPEAKER_WORKERS_MAX];
+
+	bus_rendezvous_order(requests_flow_key(request), requests->worker_ids,
+	                     requests->worker_count, order);
+	return choose_of(requests, order, tried);
+}
+
+bool requests_ask_other(requests_t *requests, unsigned worker, uint64_t id, uint64_t now_ns)
+{
+	uint32_t index = find(requests, id);
+
+	worker_heard(requests, worker, now_ns);
+	if (index == NONE || worker >= requests->worker_count) {
+		return false;
+	}
+	struct slot *slot = &requests->slots[index];
+	if (slot->list == LIST_ASKED && slot->worker != worker) {
+		return true; /* a late answer: another is being asked already */
+	}
+	uint64_t tried = slot->tried | 1ULL << worker;
+	if (slot->asked_other || slot->request.end != CODEC_END_FAR ||
+	    other_of(requests, &slot->request, tried) == SPEAKER_WORKERS_MAX) {
+		return false;
+	}
+	slot->tried = tried;
+	slot->asked_other = slot->repeat = true;
+	move_slot(requests, index, LIST_READY);
+	return true;
+}
+
+bool requests_answered(requests_t *requests, unsigned worker, uint64_t id, uint64_t now_ns)
+{
+	worker_heard(requests, worker, now_ns);
 	uint32_t index = find(requests, id);
 	if (index == NONE) {
 		requests->counters.unasked++;
 		return false;
 	}
 	requests->counters.answered++;
+	if (requests->slots[index].request.end == CODEC_END_NEAR) {
+		recent_put(requests->recent, worker, &requests->slots[index].request, now_ns);
+	}
 	release(requests, index);
 	return true;
 }
@@ -363,6 +429,8 @@ static void timers_run(requests_t *requests, uint64_t now_ns)
 		}
 		if (worker->answered_ns <= slot->asked_ns && !worker->silent) {
 			worker->silent = true;
+			worker->told = false;
+			requests->shaken = true;
 			worker->probed_ns = now_ns;
 			requests->counters.silent++;
 		}
@@ -453,6 +521,81 @@ static uint64_t ready_assign(requests_t *requests)
 	return used;
 }
 
+/* Send copies to one worker: their answers find no open request. */
+static void copies_send(requests_t *requests, unsigned worker, size_t count,
+                        const struct requests_sink *sink)
+{
+	if (count > 0 && sink->send(sink->context, worker, requests->batch, count) == PR_OK) {
+		requests->counters.copied += count;
+	}
+}
+
+/* What a worker answered of late is told to whom others ask in its place, or to itself. */
+static void recent_tell(requests_t *requests, unsigned worker, bool itself, uint64_t now_ns,
+                        const struct requests_sink *sink)
+{
+	uint64_t since_ns = now_ns > REQUESTS_RECENT_NS ? now_ns - REQUESTS_RECENT_NS : 0;
+
+	for (unsigned to = 0; to < requests->worker_count; to++) {
+		const struct codec_request *request;
+		size_t at = 0, count = 0;
+		while ((request = recent_next(requests->recent, worker, since_ns, &at)) != NULL) {
+			if (to != (itself ? worker : other_of(requests, request, 1ULL << worker))) {
+				continue;
+			}
+			requests->batch[count++] = *request;
+			if (count == CODEC_BATCH_MAX) {
+				copies_send(requests, to, count, sink);
+				count = 0;
+			}
+		}
+		copies_send(requests, to, count, sink);
+	}
+}
+
+/* Near ends that are about to be asked, told to their second worker too. */
+static void ready_copy(requests_t *requests, const struct requests_sink *sink)
+{
+	for (unsigned to = 0; to < requests->worker_count; to++) {
+		size_t count = 0;
+		for (uint32_t index = requests->lists[LIST_READY].first;
+		     index != NONE && count < CODEC_BATCH_MAX;
+		     index = requests->slots[index].next) {
+			struct slot *slot = &requests->slots[index];
+			unsigned first = choose(requests, slot);
+			if (slot->request.end != CODEC_END_NEAR || slot->copied ||
+			    requests->workers[to].silent || first == SPEAKER_WORKERS_MAX ||
+			    other_of(requests, &slot->request, 1ULL << first) != to) {
+				continue;
+			}
+			slot->copied = true;
+			requests->batch[count++] = slot->request;
+		}
+		copies_send(requests, to, count, sink);
+	}
+}
+
+static void near_ends_tell(requests_t *requests, uint64_t now_ns, const struct requests_sink *sink)
+{
+	if (requests->shaken) {
+		requests->shaken = false;
+		requests->steady_ns = now_ns + REQUESTS_UNSTEADY_NS;
+		for (unsigned i = 0; i < requests->worker_count; i++) {
+			struct worker *worker = &requests->workers[i];
+			if ((worker->lost || worker->silent) && !worker->told) {
+				worker->told = true;
+				recent_tell(requests, i, false, now_ns, sink);
+			} else if (worker->reborn) {
+				worker->reborn = false;
+				recent_tell(requests, i, true, now_ns, sink);
+			}
+		}
+	}
+	if (now_ns < requests->steady_ns) {
+		ready_copy(requests, sink);
+	}
+}
+
 void requests_turn(requests_t *requests, uint64_t now_ns, const struct requests_sink *sink)
 {
 	timers_run(requests, now_ns);
@@ -465,6 +608,7 @@ void requests_turn(requests_t *requests, uint64_t now_ns, const struct requests_
 	for (size_t i = 0; i < requests->worker_count; i++) {
 		requests->workers[i].blocked = false;
 	}
+	near_ends_tell(requests, now_ns, sink);
 	silent_probe(requests, now_ns, sink);
 	/* Each round with something left over has blocked a worker more. */
 	while (requests->lists[LIST_READY].first != NONE) {
@@ -482,7 +626,7 @@ uint64_t requests_timeout_ns(const requests_t *requests)
 	uint64_t due_ns = UINT64_MAX;
 	uint32_t index = requests->lists[LIST_ASKED].first;
 
-	if (requests->lists[LIST_READY].first != NONE) {
+	if (requests->lists[LIST_READY].first != NONE || requests->shaken) {
 		return 0;
 	}
 	if (index != NONE) {

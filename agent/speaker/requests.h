@@ -19,10 +19,20 @@
 #define REQUESTS_STUCK_NS (20 * 1000000ULL)   /* nobody took it: try again */
 #define REQUESTS_PROBE_NS (1000 * 1000000ULL) /* between questions to a silent worker */
 
+/*
+ * A far end's worker knows the initiator by the near end's request. So that both meet although a
+ * worker has gone between the two, what a lost worker answered of late is asked again of the next;
+ * and for a while after workers came or went (agents learn that at different times) near ends are
+ * also told to the second worker. Answers to such copies are dropped.
+ */
+#define REQUESTS_RECENT_MAX  1024
+#define REQUESTS_RECENT_NS   (2000 * 1000000ULL)
+#define REQUESTS_UNSTEADY_NS (10000 * 1000000ULL)
+
 typedef struct requests requests_t;
 
 struct requests_counters {
-	uint64_t sent, repeated, probed, full, silent, answered, unasked;
+	uint64_t sent, repeated, probed, copied, full, silent, answered, unasked;
 };
 
 struct requests_sink {
@@ -49,6 +59,11 @@ int requests_add(requests_t *requests, const struct codec_request *request) _mus
 void requests_drop(requests_t *requests, uint64_t id);
 /** An answer came. True: to an open request, which is closed now. */
 bool requests_answered(requests_t *requests, unsigned worker, uint64_t id, uint64_t now_ns);
+/**
+ * An answer came of a worker that has not heard of the near end: is there another that may have?
+ * True: it is asked, once; the answer at hand is not to be used.
+ */
+bool requests_ask_other(requests_t *requests, unsigned worker, uint64_t id, uint64_t now_ns);
 /** Send what is ready, pass on what waited for too long. */
 void requests_turn(requests_t *requests, uint64_t now_ns, const struct requests_sink *sink);
 /** When the next turn is due; 0: now; UINT64_MAX: never. */

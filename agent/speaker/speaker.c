@@ -417,6 +417,7 @@ void speaker_counters(const speaker_t *speaker, struct speaker_counters *ret_cou
 	counters.requests_sent = requests.sent;
 	counters.requests_repeated = requests.repeated;
 	counters.requests_probed = requests.probed;
+	counters.requests_copied = requests.copied;
 	counters.requests_full = requests.full;
 	counters.workers_silent = requests.silent;
 	counters.verdicts = requests.answered;

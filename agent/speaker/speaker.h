@@ -98,6 +98,7 @@ struct speaker_options {
 	X(requests_sent,       "requests", "sent to a worker, repeats included")                   \
 	X(requests_repeated,   "requests", "asked again of the next worker")                       \
 	X(requests_probed,     "requests", "also sent to a silent worker, to see if it is back")    \
+	X(requests_copied,     "requests", "near ends also told to another worker: one came or went") \
 	X(requests_full,       "requests", "not taken: too many open")                             \
 	X(workers_silent,      "times", "a worker became silent: an answer took over 300 ms")      \
 	X(verdicts,            "verdicts", "answers to open requests")                             \

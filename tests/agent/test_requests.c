@@ -64,7 +64,10 @@ static void turn(struct fake *fake, uint64_t now_ns)
 
 static struct codec_request request_make(uint64_t id)
 {
-	struct codec_request request = { .id = id, .proto = 6, .wire_dst_port = (uint16_t)id };
+	/* Far ends: near ends are also told to others at times, see test_near_ends(). */
+	struct codec_request request = {
+		.id = id, .end = CODEC_END_FAR, .proto = 6, .wire_dst_port = (uint16_t)id
+	};
 
 	memcpy(request.wire_src.bytes, &id, sizeof(id));
 	return request;
@@ -137,7 +140,7 @@ static void test_same_worker(void)
 	all_up(&b);
 	for (uint64_t id = 1; id <= 300; id++) {
 		struct codec_request near = request_make(id), far = request_make(id);
-		far.end = CODEC_END_FAR;
+		near.end = CODEC_END_NEAR;
 		far.src_port = 999;
 		near.src_port = 0;
 		(void)!requests_add(a.requests, &near);
@@ -333,8 +336,127 @@ static void test_full(void)
 	requests_destroy(&fake.requests);
 }
 
+static void add_near(struct fake *fake, uint64_t first, unsigned count)
+{
+	for (unsigned i = 0; i < count; i++) {
+		struct codec_request request = request_make(first + i);
+		request.end = CODEC_END_NEAR;
+		(void)!requests_add(fake->requests, &request);
+	}
+}
+
+static unsigned told(const struct fake *fake, unsigned worker, uint64_t id)
+{
+	unsigned times = 0;
+
+	for (unsigned j = 0; j < fake->workers[worker].records; j++) {
+		times += fake->workers[worker].ids[j] == id;
+	}
+	return times;
+}
+
+/* Whom a far end asks when the worker of this flow key is gone. */
+static unsigned next_of(unsigned gone, uint64_t id)
+{
+	struct fake fake;
+
+	fake_open(&fake);
+	all_up(&fake);
+	requests_worker_up(fake.requests, gone, false);
+	struct codec_request request = request_make(id);
+	(void)!requests_add(fake.requests, &request);
+	turn(&fake, START_NS);
+	unsigned next = asked(&fake, id);
+	requests_destroy(&fake.requests);
+	return next;
+}
+
+static void test_near_ends(void)
+{
+	struct fake fake;
+	struct requests_counters counters;
+
+	fake_open(&fake);
+	all_up(&fake);
+	add_near(&fake, 1, 100);
+	turn(&fake, START_NS);
+	ok(total(&fake) == 100, "near ends are told to one worker each while all is well");
+	for (uint64_t id = 1; id <= 100; id++) {
+		(void)requests_answered(fake.requests, asked(&fake, id), id, START_NS);
+	}
+	add_near(&fake, 101, 1);
+	turn(&fake, START_NS + REQUESTS_RECENT_NS);
+	unsigned gone = asked(&fake, 101);
+	(void)requests_answered(fake.requests, gone, 101, START_NS + REQUESTS_RECENT_NS);
+	unsigned before = total(&fake);
+	requests_worker_up(fake.requests, gone, false);
+	ok(requests_timeout_ns(fake.requests) == 0, "a worker goes: a turn is due");
+	turn(&fake, START_NS + REQUESTS_RECENT_NS + 1);
+	ok(told(&fake, next_of(gone, 101), 101) == 1,
+	   "what it answered of late is told to the worker that the far end will ask");
+	ok(total(&fake) == before + 1, "what is older is not");
+	turn(&fake, START_NS + REQUESTS_RECENT_NS + 2);
+	ok(total(&fake) == before + 1, "once");
+	requests_worker_up(fake.requests, gone, true);
+	turn(&fake, START_NS + REQUESTS_RECENT_NS + 2);
+	ok(told(&fake, gone, 101) == 2 && total(&fake) == before + 2,
+	   "it comes back, perhaps as another process: it is told again itself");
+	before++;
+	add_near(&fake, 200, 1);
+	turn(&fake, START_NS + REQUESTS_RECENT_NS + 3);
+	ok(total(&fake) == before + 3, "for a while near ends are told to two workers");
+	ok(requests_answered(fake.requests, asked(&fake, 200), 200,
+	                     START_NS + REQUESTS_RECENT_NS + 4),
+	   "the first answer counts");
+	add_near(&fake, 201, 1);
+	turn(&fake, START_NS + REQUESTS_RECENT_NS + REQUESTS_UNSTEADY_NS + 9);
+	ok(total(&fake) == before + 4, "then to one again");
+	requests_counters(fake.requests, &counters);
+	ok(counters.copied == 3, "copies are counted");
+	requests_destroy(&fake.requests);
+}
+
+static void test_ask_other(void)
+{
+	struct fake fake;
+
+	fake_open(&fake);
+	all_up(&fake);
+	add(&fake, 7, 1);
+	turn(&fake, START_NS);
+	unsigned first = asked(&fake, 7);
+	ok(requests_ask_other(fake.requests, first, 7, START_NS + 1),
+	   "the worker has not heard of the near end: another is asked");
+	turn(&fake, START_NS + 2);
+	unsigned second = WORKERS;
+	for (unsigned i = 0; i < WORKERS; i++) {
+		second = i != first && told(&fake, i, 7) == 1 ? i : second;
+	}
+	ok(second != WORKERS && total(&fake) == 2, "at once");
+	ok(requests_ask_other(fake.requests, first, 7, START_NS + 3) && total(&fake) == 2,
+	   "a late answer of the first changes nothing");
+	ok(!requests_ask_other(fake.requests, second, 7, START_NS + 4),
+	   "the second's answer counts, whatever it knows");
+	ok(requests_answered(fake.requests, second, 7, START_NS + 4), "and is taken");
+	ok(!requests_ask_other(fake.requests, second, 7, START_NS + 5), "closed: nobody is asked");
+	add_near(&fake, 8, 1);
+	turn(&fake, START_NS + 6);
+	ok(!requests_ask_other(fake.requests, asked(&fake, 8), 8, START_NS + 7),
+	   "a near end asks nobody else");
+	requests_destroy(&fake.requests);
+
+	fake_open(&fake);
+	requests_worker_up(fake.requests, 1, true);
+	add(&fake, 7, 1);
+	turn(&fake, START_NS);
+	ok(!requests_ask_other(fake.requests, 1, 7, START_NS + 1), "there is no other: it counts");
+	requests_destroy(&fake.requests);
+}
+
 int main(void)
 {
+	test_near_ends();
+	test_ask_other();
 	test_batches();
 	test_same_worker();
 	test_silent();
