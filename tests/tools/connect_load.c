@@ -5,7 +5,10 @@
  * ask whether a connection was delayed, lost or wrongly attributed.
  *
  *   connect_load server ADDRESS PORT
- *   connect_load client ADDRESS PORT RATE SECONDS HOLD_MS [LOGFILE]
+ *   connect_load client ADDRESS PORT[-LAST] RATE SECONDS HOLD_MS [LOGFILE]
+ *
+ * With PORT-LAST the connections go to these ports in turn: the flow key, and with it the worker,
+ * changes from one to the next.
  *
  * The client prints one line: made, failed, p50_us, p99_us, max_us. LOGFILE gets a line for each
  * connection: sequence, local port, start (wall ns), latency (us, -1 failed), pid.
@@ -40,6 +43,7 @@ struct connection {
 struct client {
 	struct sockaddr_storage to;
 	socklen_t to_bytes;
+	unsigned port, ports; /* first, count */
 	uint64_t interval_ns, hold_ns;
 	struct connection *all;
 	size_t count, made; /* planned, started */
@@ -128,11 +132,21 @@ static void connection_connected(struct client *client, struct connection *conne
 	connection->close_ns = now_ns + client->hold_ns;
 }
 
+static void port_set(struct sockaddr_storage *to, unsigned port)
+{
+	if (to->ss_family == AF_INET) {
+		((struct sockaddr_in *)to)->sin_port = htons((uint16_t)port);
+	} else {
+		((struct sockaddr_in6 *)to)->sin6_port = htons((uint16_t)port);
+	}
+}
+
 static void connection_start(struct client *client)
 {
-	struct sockaddr_storage own;
+	struct sockaddr_storage own, to = client->to;
 	socklen_t own_bytes = sizeof(own);
 	size_t index = client->made++;
+	port_set(&to, client->port + (unsigned)(index % client->ports));
 	struct connection *connection = &client->all[index];
 
 	connection->latency_us = -1;
@@ -144,7 +158,7 @@ static void connection_start(struct client *client)
 	if (connection->fd < 0) {
 		return;
 	}
-	int ret = connect(connection->fd, (struct sockaddr *)&client->to, client->to_bytes);
+	int ret = connect(connection->fd, (struct sockaddr *)&to, client->to_bytes);
 	if (ret != 0 && errno != EINPROGRESS) {
 		connection_end(connection, -1);
 		return;
@@ -235,7 +249,8 @@ int main(int argc, char **argv)
 	bool serve = argc == 4 && strcmp(argv[1], "server") == 0;
 	if (!serve && (argc < 7 || argc > 8 || strcmp(argv[1], "client") != 0)) {
 		fputs("usage: connect_load server ADDRESS PORT\n"
-		      "       connect_load client ADDRESS PORT RATE SECONDS HOLD_MS [LOGFILE]\n",
+		      "       connect_load client ADDRESS PORT[-LAST] RATE SECONDS HOLD_MS "
+		      "[LOGFILE]\n",
 		      stderr);
 		return 2;
 	}
@@ -251,6 +266,13 @@ int main(int argc, char **argv)
 	unsigned long rate = strtoul(argv[4], NULL, 10), seconds = strtoul(argv[5], NULL, 10);
 	if (rate == 0 || rate > 100000 || seconds == 0 || seconds > 3600) {
 		fputs("connect_load: rate 1..100000, seconds 1..3600\n", stderr);
+		return 2;
+	}
+	const char *last = strchr(argv[3], '-');
+	client.port = (unsigned)strtoul(argv[3], NULL, 10);
+	client.ports = last != NULL ? (unsigned)strtoul(last + 1, NULL, 10) - client.port + 1 : 1;
+	if (client.port == 0 || client.ports == 0 || client.port + client.ports > 65536) {
+		fputs("connect_load: ports 1..65535, the last not below the first\n", stderr);
 		return 2;
 	}
 	client.interval_ns = PR_NS_PER_S / rate;
