@@ -70,7 +70,11 @@ static int joined_save(const char *path, const struct bus_token *token,
                        const struct codec_joined *joined, struct agent_problem *ret_problem)
 {
 	char controller[BUS_KEY_TEXT_BYTES], authority[BUS_KEY_TEXT_BYTES];
-	int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
+	char part[AGENT_PATH_BYTES + 8];
+
+	/* Whole or not at all: what stands there says that the token is spent. */
+	(void)snprintf(part, sizeof(part), "%s.part", path);
+	int fd = open(part, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
 	FILE *file = fd >= 0 ? fdopen(fd, "w") : NULL;
 
 	if (file == NULL) {
@@ -84,7 +88,7 @@ static int joined_save(const char *path, const struct bus_token *token,
 	              token->endpoint, bus_key_format(token->server_key, controller),
 	              bus_key_format(joined->authority_key, authority));
 	bool good = fflush(file) == 0 && fsync(fd) == 0;
-	good = fclose(file) == 0 && good;
+	good = fclose(file) == 0 && good && rename(part, path) == 0;
 	return good ? PR_OK : agent_fail(ret_problem, PR_EIO, "%s: cannot be written", path);
 }
 

@@ -83,9 +83,10 @@ int agent_state_directory(const struct agent_config *config, struct agent_proble
 static int controller_parse(const char *line, struct speaker_service *ret_service)
 {
 	char key[BUS_KEY_TEXT_BYTES + 1];
+	char more[2];
 	struct speaker_service service = { .id = { { 0 } } };
 
-	if (sscanf(line, "%127s %41s", service.endpoint, key) != 2) {
+	if (sscanf(line, "%127s %41s %1s", service.endpoint, key, more) != 2) {
 		return PR_EINVAL;
 	}
 	int ret = bus_key_parse(key, service.key);
@@ -108,6 +109,11 @@ static int trust_parse(const struct pr_conf_list *controllers, const char *autho
 			                  controllers->items[i]);
 		}
 		identity->controller_count++;
+	}
+	if (identity->controller_count == 0) {
+		return agent_fail(ret_problem, PR_ECONF,
+		                  "no controller is named: joined.conf is damaged; remove it and "
+		                  "enroll again, or set `controller` in the configuration");
 	}
 	if (authority_key == NULL ||
 	    bus_key_parse(authority_key, identity->authority_key) != PR_OK) {

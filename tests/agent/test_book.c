@@ -1,0 +1,300 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* What inventory, authority and keeper say, and what the book makes of it: a journal of its calls.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "agent/book.h"
+#include "base/err.h"
+#include "tests/tap.h"
+
+#define JOURNAL_BYTES 4096
+
+static char journal[JOURNAL_BYTES];
+static book_t *book;
+
+static struct pr_uuid id_of(uint8_t number)
+{
+	return (struct pr_uuid){ { [0] = 0x70, [15] = number } };
+}
+
+static void note(const char *format, ...) __attribute__((format(printf, 1, 2)));
+static void note(const char *format, ...)
+{
+	va_list args;
+	size_t used = strlen(journal);
+
+	va_start(args, format);
+	(void)vsnprintf(journal + used, sizeof(journal) - used, format, args);
+	va_end(args);
+}
+
+static void on_order(void *context, const struct part_order *order)
+{
+	unsigned int number = order->endpoint.bytes[15];
+	const char *mode = order->mode == CODEC_MODE_ENFORCE ? "enforce" : "observe";
+
+	(void)context;
+	if (order->kind == PART_ORDER_WATCH) {
+		note("watch %u %s%s pid %d.%llu; ", number, mode, order->is_host ? " host" : "",
+		     (int)order->pid, (unsigned long long)order->start_ticks);
+	} else if (order->kind == PART_ORDER_MODE) {
+		note("mode %u %s; ", number, mode);
+	} else if (order->kind == PART_ORDER_FORGET) {
+		note("forget %u; ", number);
+	} else {
+		note("other order; ");
+	}
+}
+
+static void on_endpoint(void *context, const codec_doc_t *endpoint)
+{
+	const char *enforced = codec_doc_text(endpoint, CODEC_ENDPOINT_ENFORCED);
+
+	(void)context;
+	note("say %s '%s'; ", codec_doc_text(endpoint, CODEC_ENDPOINT_NAME),
+	     enforced != NULL ? enforced : "");
+}
+
+static void on_gone(void *context, const struct pr_uuid *id, bool removed)
+{
+	(void)context;
+	note("%s %u; ", removed ? "removed" : "stopped", id->bytes[15]);
+}
+
+static void on_complete(void *context)
+{
+	(void)context;
+	note("complete; ");
+}
+
+static void on_lost(void *context, const struct part_lost *lost)
+{
+	(void)context;
+	note("lost %u %d; ", lost->endpoint.bytes[15], (int)lost->mode);
+}
+
+static const struct book_outlet outlet = {
+	.order = on_order,
+	.endpoint = on_endpoint,
+	.gone = on_gone,
+	.complete = on_complete,
+	.lost = on_lost,
+};
+
+/* Did just this happen since the last time? */
+static bool happened(const char *wanted)
+{
+	bool same = strcmp(journal, wanted) == 0;
+
+	if (!same) {
+		printf("# got:    %s\n# wanted: %s\n", journal, wanted);
+	}
+	journal[0] = '\0';
+	return same;
+}
+
+static void begin(bool has_engine)
+{
+	struct pr_uuid host = id_of(1);
+
+	book_destroy(&book);
+	journal[0] = '\0';
+	ok(book_new(&host, has_engine, &outlet, &book) == PR_OK && book_count(book) == 1,
+	   "a book with the host in it");
+	book_start(book);
+	ok(happened("watch 1 observe host pid 0.0; "), "the host is watched from the start");
+}
+
+static void tell(struct inventory_change change, const char *name)
+{
+	if (name != NULL) {
+		change.endpoint = codec_doc_new(CODEC_ENDPOINT);
+		codec_doc_set_text(change.endpoint, CODEC_ENDPOINT_NAME, name);
+	}
+	book_inventory(book, &change);
+}
+
+static void up(uint8_t number, int32_t pid, uint64_t start_ticks, const char *name)
+{
+	tell((struct inventory_change){ .kind = INVENTORY_UP,
+	                                .id = id_of(number),
+	                                .pid = pid,
+	                                .start_ticks = start_ticks },
+	     name);
+}
+
+static void down(uint8_t number, enum inventory_kind kind)
+{
+	tell((struct inventory_change){ .kind = kind, .id = id_of(number) }, NULL);
+}
+
+static void engine(bool is_up)
+{
+	tell((struct inventory_change){ .kind = INVENTORY_ENGINE, .engine_up = is_up }, NULL);
+}
+
+static void report(enum part_report_kind kind, uint8_t number, uint8_t mode, const char *text)
+{
+	struct part_report said = { .kind = kind, .endpoint = id_of(number), .mode = mode };
+
+	(void)snprintf(said.text, sizeof(said.text), "%s", text);
+	book_report(book, &said);
+}
+
+static void test_containers(void)
+{
+	begin(true);
+	tell((struct inventory_change){ .kind = INVENTORY_HOST, .id = id_of(1) }, "host");
+	ok(happened("say host ''; "), "the host is named; the list is not complete yet");
+	up(2, 20, 200, "web");
+	ok(happened("say web ''; watch 2 observe pid 20.200; "), "up: said and watched");
+	ok(book_count(book) == 2, "and counted");
+	struct pr_uuid web = id_of(2);
+	ok(book_pid(book, &web) == 20, "its process is known");
+	up(2, 20, 200, "web");
+	ok(happened("say web ''; "), "the same again: said, not watched again");
+	up(2, 21, 210, "web");
+	ok(happened("say web ''; forget 2; watch 2 observe pid 21.210; "),
+	   "another process: the old namespace is forgotten first");
+	up(2, 21, 211, "web");
+	ok(happened("say web ''; forget 2; watch 2 observe pid 21.211; "),
+	   "a number used again is another process");
+	tell(
+		(struct inventory_change){
+			.kind = INVENTORY_UP, .id = id_of(3), .pid = 30, .host_network = true },
+		"agent-like");
+	ok(happened("say agent-like ''; "), "in the host's namespace: watched there");
+	down(3, INVENTORY_DOWN);
+	ok(happened("stopped 3; "), "so nothing is forgotten when it stops");
+	down(2, INVENTORY_DOWN);
+	ok(happened("forget 2; stopped 2; ") && book_count(book) == 1, "down");
+	ok(book_pid(book, &web) == 0, "no process of it is known any more");
+	down(2, INVENTORY_GONE);
+	ok(happened("removed 2; "), "removed after it had stopped");
+	up(2, 22, 220, "web");
+	ok(happened("say web ''; watch 2 observe pid 22.220; "), "up again");
+	down(2, INVENTORY_GONE);
+	ok(happened("forget 2; removed 2; "), "removed while it ran");
+	down(9, INVENTORY_DOWN);
+	ok(happened(""), "one that nobody knew stops: nothing");
+	down(1, INVENTORY_DOWN);
+	ok(happened("") && book_count(book) == 1, "the host never goes");
+}
+
+static void test_listing(void)
+{
+	begin(true);
+	up(2, 20, 200, "a");
+	up(3, 30, 300, "b");
+	up(4, 40, 400, "c");
+	journal[0] = '\0';
+	tell((struct inventory_change){ .kind = INVENTORY_SYNCED }, NULL);
+	ok(happened("complete; ") && book_count(book) == 4, "all named: complete, none goes");
+	engine(false);
+	ok(happened("complete; ") && book_count(book) == 4,
+	   "the engine is away: nobody goes, the host is all there is to tell");
+	engine(true);
+	ok(happened(""), "it is back: its listing will tell");
+	up(3, 30, 300, "b");
+	ok(happened("say b ''; "), "one is still there");
+	tell((struct inventory_change){ .kind = INVENTORY_SYNCED }, NULL);
+	ok(happened("forget 4; stopped 4; forget 2; stopped 2; complete; "),
+	   "the others have gone meanwhile");
+	ok(book_count(book) == 2, "host and one remain: %zu", book_count(book));
+	for (uint8_t i = 10; i < 210; i++) {
+		up(i, i, i, "many");
+	}
+	ok(book_count(book) == 202, "there is room for many: %zu", book_count(book));
+
+	begin(false);
+	tell((struct inventory_change){ .kind = INVENTORY_HOST, .id = id_of(1) }, "host");
+	ok(happened("say host ''; complete; "), "without an engine the host alone is complete");
+}
+
+static void test_state(void)
+{
+	struct speaker_mode modes[] = {
+		{ .endpoint = id_of(2),
+		  .mode = CODEC_MODE_ENFORCE,
+		  .lost = { .endpoint = id_of(2), .mode = PART_LOST_DENY } },
+		{ .endpoint = id_of(3),
+		  .mode = CODEC_MODE_ENFORCE,
+		  .lost = { .endpoint = id_of(3), .mode = PART_LOST_ALLOW } },
+	};
+	struct speaker_state state = { .default_mode = CODEC_MODE_OBSERVE,
+		                       .modes = modes,
+		                       .mode_count = 2 };
+
+	begin(true);
+	up(2, 20, 200, "web");
+	book_state(book, &state);
+	journal[0] = '\0';
+	book_state(book, &state);
+	char wanted[256];
+	(void)snprintf(wanted, sizeof(wanted),
+	               "lost 2 %d; lost 3 %d; mode 1 observe; mode 2 enforce; ",
+	               (int)PART_LOST_DENY, (int)PART_LOST_ALLOW);
+	ok(happened(wanted), "each endpoint's mode is ordered, also when it is the same again");
+	up(3, 30, 300, "db");
+	ok(happened("say db ''; watch 3 enforce pid 30.300; "),
+	   "one that comes later comes into its mode");
+	up(4, 40, 400, "new");
+	ok(happened("say new ''; watch 4 observe pid 40.400; "), "or into the default");
+	state.mode_count = 0;
+	state.default_mode = CODEC_MODE_ENFORCE;
+	book_state(book, &state);
+	ok(happened("mode 1 enforce; mode 2 enforce; mode 3 enforce; mode 4 enforce; "),
+	   "a new default goes to all that are not named");
+	memset(modes, 0xff, sizeof(modes));
+	up(5, 50, 500, "late");
+	ok(happened("say late ''; watch 5 enforce pid 50.500; "), "the state was copied");
+	tell(
+		(struct inventory_change){
+			.kind = INVENTORY_UP, .id = id_of(6), .pid = 60, .host_network = true },
+		"inside");
+	journal[0] = '\0';
+	state.default_mode = CODEC_MODE_OBSERVE;
+	book_state(book, &state);
+	ok(strstr(journal, "mode 6") == NULL,
+	   "one in the host's namespace has no order of its own");
+}
+
+static void test_reports(void)
+{
+	begin(true);
+	report(PART_REPORT_OPENED, 1, CODEC_MODE_OBSERVE, "");
+	ok(happened(""), "what holds is kept until the inventory names the host");
+	tell((struct inventory_change){ .kind = INVENTORY_HOST, .id = id_of(1) }, "host");
+	ok(happened("say host 'observe'; "), "then it is said");
+	report(PART_REPORT_MODE, 1, CODEC_MODE_ENFORCE, "");
+	ok(happened("say host 'enforce'; "), "a change is said at once");
+	report(PART_REPORT_MODE, 1, CODEC_MODE_ENFORCE, "");
+	ok(happened(""), "the same again is not");
+	report(PART_REPORT_FAILED, 1, 0, "no queue back end");
+	ok(happened("say host 'failed: no queue back end'; "), "a failure is said");
+	tell((struct inventory_change){ .kind = INVENTORY_HOST, .id = id_of(1) }, "renamed");
+	ok(happened("say renamed 'failed: no queue back end'; "), "and stays with a new name");
+	report(PART_REPORT_COUNTERS, 1, CODEC_MODE_OBSERVE, "");
+	report(PART_REPORT_PASSED, 1, CODEC_MODE_OBSERVE, "");
+	report(PART_REPORT_CLOSED, 1, CODEC_MODE_OBSERVE, "");
+	ok(happened(""), "other reports say nothing of what holds");
+	report(PART_REPORT_FAILED, 7, 0, "of one unknown");
+	ok(happened(""), "a report of one that has gone is nothing");
+	char longest[PART_TEXT_BYTES];
+	memset(longest, 'x', sizeof(longest));
+	longest[sizeof(longest) - 1] = '\0';
+	report(PART_REPORT_FAILED, 1, 0, longest);
+	ok(strlen(journal) > PART_TEXT_BYTES, "the longest reason fits");
+}
+
+int main(void)
+{
+	test_containers();
+	test_listing();
+	test_state();
+	test_reports();
+	book_destroy(&book);
+	ok(book == NULL, "ended");
+	return tap_done();
+}

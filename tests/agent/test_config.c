@@ -1,0 +1,82 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include <stdlib.h>
+#include <string.h>
+
+#include "agent/config.h"
+#include "base/err.h"
+#include "tests/tap.h"
+
+/* Load defaults, put @p text into a file and load that. */
+static int load(const char *text, struct agent_config *config, struct pr_conf_error *error)
+{
+	char path[] = "/tmp/prt-agent-config-XXXXXX";
+	int fd = mkstemp(path);
+	FILE *file = fd >= 0 ? fdopen(fd, "w") : NULL;
+
+	if (file == NULL) {
+		return PR_EIO;
+	}
+	(void)fputs(text, file);
+	(void)fclose(file);
+	*config = (struct agent_config){ 0 };
+	int ret = pr_conf_load(agent_config_rows, agent_config_row_count, path, config, error);
+	(void)remove(path);
+	return ret;
+}
+
+static void test_check(const char *text, const char *complaint, const char *what)
+{
+	struct agent_config config;
+	struct pr_conf_error error = { "" };
+
+	int ret = load(text, &config, &error);
+	bool loaded = ret == PR_OK;
+	if (loaded) {
+		ret = agent_config_check(&config, &error);
+	}
+	if (complaint == NULL) {
+		ok(loaded && ret == PR_OK && error.text[0] == '\0', "%s: %s", what, error.text);
+	} else {
+		ok(ret == PR_ECONF && strstr(error.text, complaint) != NULL, "%s: %s", what,
+		   error.text);
+	}
+	pr_conf_done(agent_config_rows, agent_config_row_count, &config);
+}
+
+int main(void)
+{
+	struct agent_config config;
+	struct pr_conf_error error = { "" };
+	char text[512] = "name = ";
+
+	ok(load("", &config, &error) == PR_OK && config.mark_mask == 0x30000000 &&
+	           config.queue == 7400 && config.deadline_ns == 5000000000ULL &&
+	           config.controllers.count == 0 && config.authority_key == NULL,
+	   "an empty file: the defaults");
+	ok(strcmp(agent_config_docker_socket(&config), "/var/run/docker.sock") == 0,
+	   "the engine's usual socket");
+	pr_conf_done(agent_config_rows, agent_config_row_count, &config);
+	ok(load("docker_socket = none\n", &config, &error) == PR_OK &&
+	           agent_config_docker_socket(&config)[0] == '\0',
+	   "none: no engine");
+	pr_conf_done(agent_config_rows, agent_config_row_count, &config);
+
+	test_check("", NULL, "the defaults are good");
+	test_check("mark_allow = 0x20000000\nmark_reject = 0x10000000\n", NULL, "marks swapped");
+	test_check("mark_allow = 0x40000000\n", "within mark_mask", "a mark beside the mask");
+	test_check("mark_reject = 0x60000000\n", "within mark_mask", "a mark half beside it");
+	test_check("mark_allow = 0x30000000\n", "different bits", "marks that share a bit");
+	test_check("mark_reject = 0x10000000\n", "different bits", "equal marks");
+	test_check("docker_socket = run/docker.sock\n", "absolute", "a relative socket path");
+	test_check("docker_socket = None\n", "absolute", "almost none");
+	test_check("docker_socket = none\n", NULL, "none");
+	memset(text + 7, 'n', 200);
+	test_check(text, NULL, "a name of 200 bytes");
+	text[207] = 'n';
+	test_check(text, "200 bytes", "a name of 201");
+	test_check("deadline = 100ms\n", "deadline", "a deadline below its bound");
+	test_check("log_group = 0\n", "log_group", "log group 0");
+	test_check("queue = 65536\n", "queue", "a queue number too large");
+	test_check("quueue = 1\n", "quueue", "an unknown word");
+	return tap_done();
+}
