@@ -18,9 +18,9 @@ lib_recorder ctl
 for ((i = 0; i < containers; i++)); do
 	echo "run -d --network none --name c$i prt-busybox /bin/sleep 100000"
 done >"$lib_run/runs"
-export lib_engine_path lib_run
+export lib_build lib_run
 # shellcheck disable=SC2016
-xargs -P 4 -L 1 bash -c 'PATH=$lib_engine_path:$PATH exec docker -H "unix://$lib_run/srv.docker" "$@"' docker \
+xargs -P 4 -L 1 bash -c 'exec "$lib_build/engine/root/usr/bin/docker" -H "unix://$lib_run/srv.docker" "$@"' docker \
 	<"$lib_run/runs" >"$lib_data/runs.log" 2>&1
 is "$(lib_docker srv ps -q | wc -l)" "$containers" "$containers containers run"
 lib_agent srv "$lib_run/srv.docker"

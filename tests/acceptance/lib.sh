@@ -195,12 +195,19 @@ lib_engine() { # lib_engine HOST [dockerd options]
 	. "$lib_source/scripts/dependencies.sh"
 	dependencies_unpack_engine "$root" >"$lib_data/unpack.log" 2>&1 ||
 		bail "cannot unpack the Docker engine: $(tail -n 1 "$lib_data/unpack.log")"
-	lib_spawn "dockerd-$host" bash -c ". $root/env; exec \"\$@\"" engine \
+	lib_engine_run "$host" "$@"
+	lib_until 40 lib_docker "$host" version || bail "dockerd on $host does not answer"
+	lib_image "$host"
+}
+
+lib_engine_run() { # lib_engine_run HOST [dockerd options]: start it, without waiting for it
+	local host=$1
+	shift
+	rm -f "$lib_run/$host.dockerpid"
+	lib_spawn "dockerd-$host" bash -c ". $lib_build/engine/env; exec \"\$@\"" engine \
 		nsenter --net="/run/netns/prt-$lib_name-$host" dockerd \
 		--data-root "$lib_data/$host.engine" --exec-root "$lib_run/$host.exec" \
 		--pidfile "$lib_run/$host.dockerpid" -H "unix://$lib_run/$host.docker" "$@"
-	lib_until 40 lib_docker "$host" version || bail "dockerd on $host does not answer"
-	lib_image "$host"
 }
 
 lib_docker() { # lib_docker HOST ARGUMENTS...
