@@ -196,8 +196,13 @@ int bus_server_send(bus_server_t *server, const struct bus_route *route, const v
 
 struct bus_server_counters {
 	uint64_t received, sent, refused_role, revoked, malformed, send_failed;
+	/*
+	 * TCP connections, and those whose handshake succeeded. The others were refused (keys are
+	 * counted by the context), spoke another protocol or mechanism, broke off, or are at it.
+	 */
+	uint64_t accepted, handshakes;
 };
-void bus_server_counters(const bus_server_t *server, struct bus_server_counters *ret_counters);
+void bus_server_counters(bus_server_t *server, struct bus_server_counters *ret_counters);
 
 /* ---- client ---- */
 

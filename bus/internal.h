@@ -56,10 +56,13 @@ enum bus_monitor_event {
 	BUS_MONITOR_DOWN,
 	BUS_MONITOR_REFUSED,      /* closed in the handshake: wrong key of either side */
 	BUS_MONITOR_REFUSED_AUTH, /* the other side's ZAP handler said no */
+	BUS_MONITOR_ACCEPTED,     /* server: a TCP connection, before its handshake */
 };
 
-/** Watch a socket. @p ret_monitor is a PAIR socket that the caller closes. */
+/** Watch a client's socket. @p ret_monitor is a PAIR socket that the caller closes. */
 int bus_monitor_open(void *context, void *socket, void **ret_monitor) _must_check_;
+/** Watch a server's socket: only ACCEPTED and UP. */
+int bus_monitor_open_server(void *context, void *socket, void **ret_monitor) _must_check_;
 enum bus_monitor_event bus_monitor_next(void *monitor);
 void bus_monitor_close(void *socket, void **monitor_p);
 

@@ -6,18 +6,19 @@
 #include "base/err.h"
 #include "bus/internal.h"
 
+#define SERVER_EVENTS (ZMQ_EVENT_ACCEPTED | ZMQ_EVENT_HANDSHAKE_SUCCEEDED)
 #define EVENTS                                                                   \
 	(ZMQ_EVENT_HANDSHAKE_SUCCEEDED | ZMQ_EVENT_HANDSHAKE_FAILED_NO_DETAIL |  \
 	 ZMQ_EVENT_HANDSHAKE_FAILED_PROTOCOL | ZMQ_EVENT_HANDSHAKE_FAILED_AUTH | \
 	 ZMQ_EVENT_DISCONNECTED)
 
-int bus_monitor_open(void *context, void *socket, void **ret_monitor)
+static int monitor_open(void *context, void *socket, int events, void **ret_monitor)
 {
 	char name[64];
 	int ret = PR_OK;
 
 	(void)snprintf(name, sizeof(name), "inproc://bus-monitor-%p", socket);
-	if (zmq_socket_monitor(socket, name, EVENTS) != 0) {
+	if (zmq_socket_monitor(socket, name, events) != 0) {
 		return bus_zmq_error();
 	}
 	void *monitor = zmq_socket(context, ZMQ_PAIR);
@@ -38,11 +39,23 @@ int bus_monitor_open(void *context, void *socket, void **ret_monitor)
 	return PR_OK;
 }
 
+int bus_monitor_open(void *context, void *socket, void **ret_monitor)
+{
+	return monitor_open(context, socket, EVENTS, ret_monitor);
+}
+
+int bus_monitor_open_server(void *context, void *socket, void **ret_monitor)
+{
+	return monitor_open(context, socket, SERVER_EVENTS, ret_monitor);
+}
+
 static enum bus_monitor_event event_translate(unsigned number, unsigned value)
 {
 	switch (number) {
 	case ZMQ_EVENT_HANDSHAKE_SUCCEEDED:
 		return BUS_MONITOR_UP;
+	case ZMQ_EVENT_ACCEPTED:
+		return BUS_MONITOR_ACCEPTED;
 	case ZMQ_EVENT_HANDSHAKE_FAILED_AUTH:
 		return value == 400 ? BUS_MONITOR_REFUSED_AUTH : BUS_MONITOR_REFUSED;
 	case ZMQ_EVENT_HANDSHAKE_FAILED_NO_DETAIL:

@@ -16,6 +16,7 @@
 struct bus_server {
 	bus_context_t *context;
 	void *socket;
+	void *monitor;
 	zmq_msg_t message; /* the frame last given out */
 	routes_t *routes;
 	unsigned roles;
@@ -89,6 +90,9 @@ int bus_server_new(bus_context_t *context, const struct bus_server_options *opti
 	}
 	int ret = options_set(server, options);
 	if (ret == PR_OK) {
+		ret = bus_monitor_open_server(context->zmq, server->socket, &server->monitor);
+	}
+	if (ret == PR_OK) {
 		ret = serve(server, options);
 	}
 	if (ret == PR_OK) {
@@ -105,6 +109,7 @@ void bus_server_destroy(bus_server_t **server_p)
 	}
 	(void)zmq_msg_close(&server->message);
 	if (server->socket != NULL) {
+		bus_monitor_close(server->socket, &server->monitor);
 		(void)zmq_close(server->socket);
 	}
 	routes_destroy(&server->routes);
@@ -258,6 +263,16 @@ static void address_copy(char *text, size_t size_bytes, zmq_msg_t *message)
 	text[length] = '\0';
 }
 
+static void connections_count(bus_server_t *server)
+{
+	enum bus_monitor_event event;
+
+	while ((event = bus_monitor_next(server->monitor)) != BUS_MONITOR_NONE) {
+		server->counters.accepted += event == BUS_MONITOR_ACCEPTED;
+		server->counters.handshakes += event == BUS_MONITOR_UP;
+	}
+}
+
 int bus_server_receive(bus_server_t *server, struct bus_frame *ret_frame)
 {
 	struct bus_frame frame = { 0 };
@@ -269,6 +284,7 @@ int bus_server_receive(bus_server_t *server, struct bus_frame *ret_frame)
 			continue;
 		}
 		if (ret != PR_OK) {
+			connections_count(server);
 			return ret;
 		}
 		if (peer_admit(server, &server->message, &frame.route, &frame.peer) == PR_OK) {
@@ -311,7 +327,8 @@ int bus_server_send(bus_server_t *server, const struct bus_route *route, const v
 	return PR_OK;
 }
 
-void bus_server_counters(const bus_server_t *server, struct bus_server_counters *ret_counters)
+void bus_server_counters(bus_server_t *server, struct bus_server_counters *ret_counters)
 {
+	connections_count(server);
 	*ret_counters = server->counters;
 }

@@ -26,6 +26,14 @@
 #define ADMIN_HEARD_NS          (5 * PR_NS_PER_S) /* an agent silent for longer is not active */
 #define ADMIN_AGENT_FRAME_BYTES (1U << 20)        /* of a peer that is no admin */
 
+/** Who knocked at the admin port in vain. */
+struct admin_doors {
+	uint64_t refused; /* handshakes, by key, role or mechanism */
+	uint64_t failed;  /* connections without a good handshake, the refused among them */
+	uint64_t revoked; /* messages and sessions of revoked keys */
+	uint64_t dropped; /* messages that are too large or have several parts */
+};
+
 /** What the admin service needs of the world. */
 struct admin_ops {
 	void *arg;
@@ -33,6 +41,8 @@ struct admin_ops {
 	int (*send)(void *arg, const struct bus_route *route, const void *data, size_t size_bytes);
 	/** The store has changed: workers should look. */
 	void (*changed)(void *arg);
+	/** Figures of the port, for `status`; may be NULL. */
+	void (*doors)(void *arg, struct admin_doors *ret_doors);
 };
 
 struct admin_setup {

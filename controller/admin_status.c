@@ -73,6 +73,14 @@ static int send_controller(struct call *call)
 	fact(document, "errors", admin->errors);
 	fact(document, "send_failed", admin->send_failed);
 	fact(document, "view_failures", admin->view.counters.failures);
+	if (admin->setup.ops.doors != NULL) {
+		struct admin_doors doors = { 0 };
+		admin->setup.ops.doors(admin->setup.ops.arg, &doors);
+		fact(document, "handshakes_refused", doors.refused);
+		fact(document, "handshakes_failed", doors.failed);
+		fact(document, "messages_revoked", doors.revoked);
+		fact(document, "frames_dropped", doors.dropped);
+	}
 	if (admin->setup.shared != NULL) {
 		fact(document, "starts", admin->setup.shared->admin_starts);
 	}
@@ -100,7 +108,9 @@ static void worker_facts(codec_doc_t *document, const struct shared_worker *work
 	fact(document, "flows", worker->flows);
 	fact(document, "rss_bytes", worker->rss_bytes);
 	fact(document, "handshakes_refused", worker->refused);
+	fact(document, "handshakes_failed", worker->failed);
 	fact(document, "messages_revoked", worker->revoked);
+	fact(document, "frames_dropped", worker->dropped);
 	for (size_t i = 0; i < PR_ARRAY_LEN(names); i++) {
 		fact(document, names[i], worker->counters[i]);
 	}

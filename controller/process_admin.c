@@ -54,6 +54,23 @@ static void wake_workers(void *arg)
 	}
 }
 
+static void look_at_doors(void *arg, struct admin_doors *ret_doors)
+{
+	struct admin_process *self = arg;
+	struct bus_context_counters bus = { 0 };
+	struct bus_server_counters server = { 0 };
+
+	bus_context_counters(self->context, &bus);
+	bus_server_counters(self->server, &server);
+	*ret_doors = (struct admin_doors){
+		.refused = bus.zap_refused_key + bus.zap_refused_role + bus.zap_refused_mechanism +
+		           bus.zap_malformed,
+		.failed = server.accepted - server.handshakes,
+		.revoked = server.revoked,
+		.dropped = server.malformed,
+	};
+}
+
 static int open_store(struct admin_process *self)
 {
 	char path[CONTROLLER_PATH_BYTES];
@@ -100,7 +117,10 @@ static int open_server(struct admin_process *self)
 static int start(struct admin_process *self)
 {
 	struct admin_setup setup = {
-		.ops = { .arg = self, .send = send_frame, .changed = wake_workers },
+		.ops = { .arg = self,
+		         .send = send_frame,
+		         .changed = wake_workers,
+		         .doors = look_at_doors },
 		.conf = self->process->conf,
 		.keys = self->process->keys,
 		.shared = self->process->shared,

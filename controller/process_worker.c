@@ -194,8 +194,11 @@ static void publish(struct worker_process *self, uint64_t now_ns)
 	shared->waiting = worker_waiting_count(self->worker);
 	shared->flows = worker_flow_count(self->worker);
 	shared->rss_bytes = shared_rss_bytes();
-	shared->refused = bus.zap_refused_key + bus.zap_refused_mechanism + bus.zap_malformed;
+	shared->refused = bus.zap_refused_key + bus.zap_refused_role + bus.zap_refused_mechanism +
+	                  bus.zap_malformed;
 	shared->revoked = server.revoked;
+	shared->failed = server.accepted - server.handshakes;
+	shared->dropped = server.malformed;
 	memcpy(counters, worker_counters(self->worker), sizeof(counters));
 	for (size_t i = 0; i < SHARED_COUNTERS_MAX; i++) {
 		shared->counters[i] = counters[i];

@@ -27,6 +27,8 @@ struct shared_worker {
 	_Atomic uint64_t rss_bytes;                     /* resident memory */
 	_Atomic uint64_t refused;                       /* handshakes refused by ZAP */
 	_Atomic uint64_t revoked;                       /* messages of revoked keys dropped */
+	_Atomic uint64_t failed;                        /* connections without a good handshake */
+	_Atomic uint64_t dropped;                       /* too large or of several parts */
 	_Atomic uint64_t counters[SHARED_COUNTERS_MAX]; /* struct worker_counters, in its order */
 };
 

@@ -106,6 +106,8 @@ static void facts_of_readers(struct daemon *daemon, codec_doc_t *doc)
 	bus_server_counters(daemon->server, &server);
 	fact(doc, "frames_refused_role", daemon->counters.role + server.refused_role);
 	fact(doc, "frames_revoked", server.revoked);
+	fact(doc, "frames_dropped", server.malformed);
+	fact(doc, "handshakes_failed", server.accepted - server.handshakes);
 	bus_context_counters(daemon->context, &zap);
 	fact(doc, "sessions_admitted", zap.zap_admitted);
 	fact(doc, "sessions_refused",
