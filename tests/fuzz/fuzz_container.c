@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* What the Docker engine says of containers and networks. */
+#include <stdlib.h>
+
+#include "agent/inventory/internal.h"
+#include "base/err.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size_bytes);
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size_bytes)
+{
+	static struct host_facts facts = { .name = "fuzz" };
+	struct inventory_change change;
+	json_t *json = json_loadb((const char *)data, size_bytes, 0, NULL);
+
+	if (json == NULL) {
+		return 0;
+	}
+	container_networks_read(json, &facts);
+	if (container_read(json, &facts, &change) == PR_OK) {
+		if ((change.kind == INVENTORY_UP) != (change.endpoint != NULL) ||
+		    (change.kind == INVENTORY_UP && change.pid <= 0)) {
+			abort();
+		}
+		if (change.endpoint != NULL) {
+			uint8_t *bytes = NULL;
+			size_t encoded_bytes;
+			if (codec_doc_encode(change.endpoint, &bytes, &encoded_bytes) == PR_OK) {
+				codec_doc_t *back = NULL;
+				/* What we would send must be what a controller takes. */
+				if (codec_doc_decode(bytes, encoded_bytes, &back) != PR_OK) {
+					abort();
+				}
+				codec_doc_destroy(&back);
+			}
+			free(bytes);
+		}
+		inventory_change_done(&change);
+	}
+	json_decref(json);
+	return 0;
+}
