@@ -44,6 +44,8 @@ struct agent {
 	book_t *book;
 	struct part_counters kernel_counters[PART_NAMESPACE_MAX];
 	struct reach reach;
+	uint64_t revision; /* logged last, once revision_said */
+	bool revision_said;
 	int signal_fd, epoll_fd;
 	bool stop_asked, keeper_stopped;
 };
@@ -107,8 +109,13 @@ static void on_verdict(void *context, const struct codec_verdict *verdict)
 static void on_state(void *context, const struct speaker_state *state)
 {
 	agent_t *agent = context;
-	log_info("policy revision %llu holds, state %llu", (unsigned long long)state->revision,
-	         (unsigned long long)state->number);
+	/* A state comes with every container, too. */
+	if (!agent->revision_said || state->revision != agent->revision) {
+		log_info("policy revision %llu holds, state %llu",
+		         (unsigned long long)state->revision, (unsigned long long)state->number);
+	}
+	agent->revision = state->revision;
+	agent->revision_said = true;
 	lifeline_order(agent);
 	book_state(agent->book, state);
 	gate_decided_forget(agent->gate);
