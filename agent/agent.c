@@ -305,9 +305,11 @@ static void report_take(agent_t *agent, struct part_report *report)
 		gate_endpoint_remove(agent->gate, &report->endpoint);
 		break;
 	case PART_REPORT_FAILED:
-		log_error("rules of %s: %s (%s)", pr_uuid_format(&report->endpoint, id),
-		          report->text, pr_strerror(report->error));
-		break;
+		if (book_report(agent->book, report)) {
+			log_error("rules of %s: %s (%s)", pr_uuid_format(&report->endpoint, id),
+			          report->text, pr_strerror(report->error));
+		}
+		return;
 	case PART_REPORT_COUNTERS:
 		if (report->slot < PART_NAMESPACE_MAX) {
 			agent->kernel_counters[report->slot] = report->counters;
@@ -317,7 +319,7 @@ static void report_take(agent_t *agent, struct part_report *report)
 		agent->keeper_stopped = true;
 		break;
 	}
-	book_report(agent->book, report);
+	(void)book_report(agent->book, report);
 }
 
 static bool reports_drain(agent_t *agent)
@@ -574,6 +576,7 @@ static int turn(agent_t *agent, bool *more)
 		return PR_EIO;
 	}
 	inventory_drain(agent);
+	book_turn(agent->book, pr_clock_monotonic_ns());
 	reach_say(reach_look(&agent->reach, pr_clock_monotonic_ns()));
 	outbox_send(agent->orders, agent->keeper);
 	return PR_OK;

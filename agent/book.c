@@ -4,7 +4,10 @@
 #include <string.h>
 
 #include "agent/book.h"
+#include "base/clock.h"
 #include "base/err.h"
+
+#define RETRY_NS (2 * PR_NS_PER_S)
 
 struct entry {
 	struct pr_uuid id;
@@ -13,6 +16,7 @@ struct entry {
 	uint64_t start_ticks;
 	unsigned generation;                 /* of the listing that named it last */
 	bool watched;                        /* a WATCH order was sent */
+	bool failed;                         /* and the keeper could not do the last order */
 	char enforced[PART_TEXT_BYTES + 16]; /* what the keeper said last */
 	uint8_t mode;                        /* as ordered */
 };
@@ -24,6 +28,7 @@ struct book {
 	unsigned generation;
 	struct entry *entries; /* the first is the host */
 	size_t count, capacity;
+	uint64_t retry_ns;
 	/* copy of what the authority said */
 	bool state_known;
 	uint8_t default_mode;
@@ -109,6 +114,7 @@ static void order_watch(book_t *book, struct entry *entry)
 {
 	entry->mode = mode_of(book, &entry->id);
 	entry->watched = true;
+	entry->failed = false;
 	const struct part_order order = {
 		.kind = PART_ORDER_WATCH,
 		.endpoint = entry->id,
@@ -264,33 +270,49 @@ void book_state(book_t *book, const struct speaker_state *state)
 	}
 }
 
-void book_report(book_t *book, const struct part_report *report)
+bool book_report(book_t *book, const struct part_report *report)
 {
 	char text[sizeof(((struct entry *)0)->enforced)];
 	struct entry *entry = entry_find(book, &report->endpoint);
 
 	if (entry == NULL) {
-		return;
+		return true;
 	}
 	switch (report->kind) {
 	case PART_REPORT_OPENED:
 	case PART_REPORT_MODE:
+		entry->failed = false;
 		(void)snprintf(text, sizeof(text), "%s",
 		               codec_enum_text(CODEC_SET_MODE, report->mode));
 		break;
 	case PART_REPORT_FAILED:
+		entry->failed = true;
 		(void)snprintf(text, sizeof(text), "failed: %s", report->text);
 		break;
 	default:
-		return;
+		return true;
 	}
 	if (strcmp(text, entry->enforced) == 0) {
-		return;
+		return !entry->failed;
 	}
 	memcpy(entry->enforced, text, sizeof(text));
 	if (entry->endpoint != NULL) {
 		codec_doc_set_text(entry->endpoint, CODEC_ENDPOINT_ENFORCED, text);
 		endpoint_say(book, entry);
+	}
+	return true;
+}
+
+void book_turn(book_t *book, uint64_t now_ns)
+{
+	if (now_ns < book->retry_ns) {
+		return;
+	}
+	book->retry_ns = now_ns + RETRY_NS;
+	for (size_t i = 0; i < book->count; i++) {
+		if (book->entries[i].watched && book->entries[i].failed) {
+			order_watch(book, &book->entries[i]);
+		}
 	}
 }
 

@@ -42,8 +42,13 @@ void book_start(book_t *book);
 void book_inventory(book_t *book, struct inventory_change *change);
 /** What the authority says now. */
 void book_state(book_t *book, const struct speaker_state *state);
-/** What the keeper reports: kept as the endpoint's `enforced`. */
-void book_report(book_t *book, const struct part_report *report);
+/**
+ * What the keeper reports: kept as the endpoint's `enforced`. A failure is ordered again later.
+ * @retval false  The same failure of the same endpoint again: it has been said.
+ */
+bool book_report(book_t *book, const struct part_report *report);
+/** Order again what failed two seconds ago: what stood in the way may have gone. Every turn. */
+void book_turn(book_t *book, uint64_t now_ns);
 /** A process in the endpoint's namespace, as the inventory named it; 0: none, or our own. */
 int32_t book_pid(const book_t *book, const struct pr_uuid *id);
 /** Endpoints in the book. */

@@ -134,12 +134,12 @@ static void engine(bool is_up)
 	tell((struct inventory_change){ .kind = INVENTORY_ENGINE, .engine_up = is_up }, NULL);
 }
 
-static void report(enum part_report_kind kind, uint8_t number, uint8_t mode, const char *text)
+static bool report(enum part_report_kind kind, uint8_t number, uint8_t mode, const char *text)
 {
 	struct part_report said = { .kind = kind, .endpoint = id_of(number), .mode = mode };
 
 	(void)snprintf(said.text, sizeof(said.text), "%s", text);
-	book_report(book, &said);
+	return book_report(book, &said);
 }
 
 static void test_containers(void)
@@ -263,29 +263,61 @@ static void test_state(void)
 static void test_reports(void)
 {
 	begin(true);
-	report(PART_REPORT_OPENED, 1, CODEC_MODE_OBSERVE, "");
+	(void)report(PART_REPORT_OPENED, 1, CODEC_MODE_OBSERVE, "");
 	ok(happened(""), "what holds is kept until the inventory names the host");
 	tell((struct inventory_change){ .kind = INVENTORY_HOST, .id = id_of(1) }, "host");
 	ok(happened("say host 'observe'; "), "then it is said");
-	report(PART_REPORT_MODE, 1, CODEC_MODE_ENFORCE, "");
+	(void)report(PART_REPORT_MODE, 1, CODEC_MODE_ENFORCE, "");
 	ok(happened("say host 'enforce'; "), "a change is said at once");
-	report(PART_REPORT_MODE, 1, CODEC_MODE_ENFORCE, "");
+	(void)report(PART_REPORT_MODE, 1, CODEC_MODE_ENFORCE, "");
 	ok(happened(""), "the same again is not");
-	report(PART_REPORT_FAILED, 1, 0, "no queue back end");
+	(void)report(PART_REPORT_FAILED, 1, 0, "no queue back end");
 	ok(happened("say host 'failed: no queue back end'; "), "a failure is said");
 	tell((struct inventory_change){ .kind = INVENTORY_HOST, .id = id_of(1) }, "renamed");
 	ok(happened("say renamed 'failed: no queue back end'; "), "and stays with a new name");
-	report(PART_REPORT_COUNTERS, 1, CODEC_MODE_OBSERVE, "");
-	report(PART_REPORT_PASSED, 1, CODEC_MODE_OBSERVE, "");
-	report(PART_REPORT_CLOSED, 1, CODEC_MODE_OBSERVE, "");
+	(void)report(PART_REPORT_COUNTERS, 1, CODEC_MODE_OBSERVE, "");
+	(void)report(PART_REPORT_PASSED, 1, CODEC_MODE_OBSERVE, "");
+	(void)report(PART_REPORT_CLOSED, 1, CODEC_MODE_OBSERVE, "");
 	ok(happened(""), "other reports say nothing of what holds");
-	report(PART_REPORT_FAILED, 7, 0, "of one unknown");
+	(void)report(PART_REPORT_FAILED, 7, 0, "of one unknown");
 	ok(happened(""), "a report of one that has gone is nothing");
 	char longest[PART_TEXT_BYTES];
 	memset(longest, 'x', sizeof(longest));
 	longest[sizeof(longest) - 1] = '\0';
-	report(PART_REPORT_FAILED, 1, 0, longest);
+	(void)report(PART_REPORT_FAILED, 1, 0, longest);
 	ok(strlen(journal) > PART_TEXT_BYTES, "the longest reason fits");
+}
+
+static void test_again(void)
+{
+	const uint64_t s = 1000000000;
+
+	begin(true);
+	up(2, 20, 200, "web");
+	journal[0] = '\0';
+	book_turn(book, 10 * s);
+	ok(happened(""), "nothing has failed: nothing is ordered");
+	ok(report(PART_REPORT_FAILED, 2, 0, "queue taken"), "a failure is news");
+	ok(happened("say web 'failed: queue taken'; "), "and said");
+	book_turn(book, 11 * s);
+	ok(happened(""), "not at once again");
+	book_turn(book, 12 * s);
+	ok(happened("watch 2 observe pid 20.200; "), "ordered again after two seconds");
+	book_turn(book, 14 * s);
+	ok(happened(""), "once, until the keeper has answered");
+	ok(!report(PART_REPORT_FAILED, 2, 0, "queue taken"), "the same failure is no news");
+	book_turn(book, 16 * s);
+	ok(happened("watch 2 observe pid 20.200; "), "but ordered again");
+	ok(report(PART_REPORT_FAILED, 2, 0, "marks taken"), "another one is news");
+	(void)report(PART_REPORT_OPENED, 2, CODEC_MODE_OBSERVE, "");
+	ok(happened("say web 'failed: marks taken'; say web 'observe'; "), "then it holds");
+	book_turn(book, 18 * s);
+	ok(happened(""), "and is left alone");
+	(void)report(PART_REPORT_FAILED, 2, 0, "gone");
+	down(2, INVENTORY_DOWN);
+	journal[0] = '\0';
+	book_turn(book, 20 * s);
+	ok(happened(""), "one that has gone is not ordered again");
 }
 
 int main(void)
@@ -294,6 +326,7 @@ int main(void)
 	test_listing();
 	test_state();
 	test_reports();
+	test_again();
 	book_destroy(&book);
 	ok(book == NULL, "ended");
 	return tap_done();
