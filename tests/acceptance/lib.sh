@@ -203,7 +203,8 @@ lib_engine() { # lib_engine HOST [dockerd options]
 lib_engine_run() { # lib_engine_run HOST [dockerd options]: start it, without waiting for it
 	local host=$1
 	shift
-	rm -f "$lib_run/$host.dockerpid"
+	# left by one that was killed: where nobody reaps, it takes its dead containerd for alive
+	rm -f "$lib_run/$host.dockerpid" "$lib_run/$host.exec/containerd/containerd.pid"
 	lib_spawn "dockerd-$host" bash -c ". $lib_build/engine/env; exec \"\$@\"" engine \
 		nsenter --net="/run/netns/prt-$lib_name-$host" dockerd \
 		--data-root "$lib_data/$host.engine" --exec-root "$lib_run/$host.exec" \

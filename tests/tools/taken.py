@@ -9,6 +9,7 @@ import signal
 import socket
 import struct
 import sys
+import time
 
 NETLINK_NETFILTER = 12
 REQUEST_ACK = 5
@@ -26,8 +27,12 @@ def main():
     head = struct.pack("=IHHII", 16 + len(body), message_type, REQUEST_ACK, 1, 0)
     netlink = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, NETLINK_NETFILTER)
     netlink.bind((0, 0))
-    netlink.send(head + body)
-    error = struct.unpack_from("=i", netlink.recv(4096), 16)[0]
+    for _ in range(30):
+        netlink.send(head + body)
+        error = struct.unpack_from("=i", netlink.recv(4096), 16)[0]
+        if error == 0:
+            break
+        time.sleep(0.1)  # one who was killed holds it until its last thread has ended
     print("bound" if error == 0 else "refused %d" % error, flush=True)
     if error != 0:
         sys.exit(1)
