@@ -87,8 +87,10 @@ static void test_strangers(struct harbour *h)
 /* Sockets made by hand: other mechanisms, other shapes. */
 static void test_mechanisms(struct harbour *h)
 {
+	struct bus_server_counters before, after;
 	unsigned echoed = h->echoed;
 
+	bus_server_counters(h->server, &before);
 	for (int plain = 0; plain < 2; plain++) {
 		void *socket = zmq_socket(h->context->zmq, ZMQ_DEALER);
 		int zero = 0;
@@ -114,6 +116,9 @@ static void test_mechanisms(struct harbour *h)
 		(void)zmq_close(socket);
 	}
 	ok(h->echoed == echoed, "none of their frames came through");
+	bus_server_counters(h->server, &after);
+	ok(after.accepted >= before.accepted + 2 && after.handshakes == before.handshakes,
+	   "their connections are counted, without a handshake");
 }
 
 /* An enrolled peer that does not behave. */
@@ -153,10 +158,15 @@ static void test_shapes(struct harbour *h)
 	static char large[HARBOUR_FRAME_BYTES + 1];
 	char byte;
 
+	struct bus_server_counters first, second;
+	bus_server_counters(h->server, &first);
 	ok(bus_key_new(&key) == PR_OK, "a key");
 	harbour_enrol(h, &key, BUS_ROLE_AGENT, 0);
 	void *socket = raw_client(h, &key, NULL);
 	uint64_t before = malformed_after(h, 100);
+	bus_server_counters(h->server, &second);
+	ok(second.accepted == first.accepted + 1 && second.handshakes == first.handshakes + 1,
+	   "its connection and its handshake are counted");
 	unsigned echoed = h->echoed;
 	for (int i = 0; i < 20; i++) {
 		(void)zmq_send(socket, "part", 4, i < 19 ? ZMQ_SNDMORE : 0);
