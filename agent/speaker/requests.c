@@ -39,6 +39,7 @@ struct worker {
 	bool told;    /* what it answered of late has been told to another */
 	bool reborn;  /* up again, perhaps as another process: to be told itself */
 	uint64_t answered_ns;
+	uint64_t waited_ns; /* asked since then without any answer; 0: not */
 	uint64_t probed_ns;
 };
 
@@ -243,6 +244,7 @@ void requests_worker_up(requests_t *requests, unsigned worker, bool up)
 	}
 	entry->up = up;
 	entry->silent = false;
+	entry->waited_ns = 0;
 	requests->stuck_retry_ns = 0;
 	requests->shaken = requests->shaken || entry->lost || !up;
 	entry->reborn = up && entry->lost;
@@ -308,6 +310,7 @@ static void worker_heard(requests_t *requests, unsigned worker, uint64_t now_ns)
 		entry->silent = false;
 		entry->told = true;
 		entry->answered_ns = now_ns;
+		entry->waited_ns = 0;
 	}
 }
 
@@ -416,6 +419,28 @@ static unsigned choose(const requests_t *requests, struct slot *slot)
 	return worker;
 }
 
+static void silent_mark(requests_t *requests, struct worker *worker, uint64_t now_ns)
+{
+	worker->silent = true;
+	worker->told = false;
+	worker->waited_ns = 0;
+	worker->probed_ns = now_ns;
+	requests->shaken = true;
+	requests->counters.silent++;
+}
+
+/* Also a worker whose questions a second one answers: nobody waits for it then. */
+static void workers_watch(requests_t *requests, uint64_t now_ns)
+{
+	for (size_t i = 0; i < requests->worker_count; i++) {
+		struct worker *worker = &requests->workers[i];
+		if (worker->up && !worker->silent && worker->waited_ns != 0 &&
+		    now_ns - worker->waited_ns >= REQUESTS_RETRY_NS) {
+			silent_mark(requests, worker, now_ns);
+		}
+	}
+}
+
 /* What waited for too long: its worker is silent if it has answered nothing since. */
 static void timers_run(requests_t *requests, uint64_t now_ns)
 {
@@ -428,11 +453,7 @@ static void timers_run(requests_t *requests, uint64_t now_ns)
 			return;
 		}
 		if (worker->answered_ns <= slot->asked_ns && !worker->silent) {
-			worker->silent = true;
-			worker->told = false;
-			requests->shaken = true;
-			worker->probed_ns = now_ns;
-			requests->counters.silent++;
+			silent_mark(requests, worker, now_ns);
 		}
 		slot->repeat = true;
 		move_slot(requests, index, LIST_READY);
@@ -464,6 +485,9 @@ static void batch_send(requests_t *requests, unsigned worker, size_t count, uint
 	if (sink->send(sink->context, worker, requests->batch, count) != PR_OK) {
 		requests->workers[worker].blocked = true;
 		return;
+	}
+	if (requests->workers[worker].waited_ns == 0 && !requests->workers[worker].silent) {
+		requests->workers[worker].waited_ns = now_ns;
 	}
 	for (size_t i = 0; i < count; i++) {
 		uint32_t index = requests->batch_slots[i];
@@ -599,6 +623,7 @@ static void near_ends_tell(requests_t *requests, uint64_t now_ns, const struct r
 void requests_turn(requests_t *requests, uint64_t now_ns, const struct requests_sink *sink)
 {
 	timers_run(requests, now_ns);
+	workers_watch(requests, now_ns);
 	if (requests->lists[LIST_STUCK].first != NONE && now_ns >= requests->stuck_retry_ns) {
 		requests->stuck_retry_ns = now_ns + REQUESTS_STUCK_NS;
 		while (requests->lists[LIST_STUCK].first != NONE) {

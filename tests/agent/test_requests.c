@@ -416,6 +416,38 @@ static void test_near_ends(void)
 	requests_destroy(&fake.requests);
 }
 
+/* A frozen worker whose questions the second one answers is found out all the same. */
+static void test_silent_behind_copies(void)
+{
+	struct fake fake;
+
+	fake_open(&fake);
+	all_up(&fake);
+	add_near(&fake, 1, 1);
+	turn(&fake, START_NS);
+	unsigned first = asked(&fake, 1);
+	(void)requests_answered(fake.requests, first, 1, START_NS);
+	requests_worker_up(fake.requests, first, false);
+	requests_worker_up(fake.requests, first, true);
+	turn(&fake, START_NS + 1);
+	struct codec_request request = request_make(1);
+	request.id = 2; /* the same flow key */
+	request.end = CODEC_END_NEAR;
+	(void)!requests_add(fake.requests, &request);
+	turn(&fake, START_NS + 2);
+	unsigned second = next_of(first, 1);
+	ok(told(&fake, first, 2) == 1 && told(&fake, second, 2) == 1,
+	   "asked of the first worker, told to the second");
+	ok(requests_answered(fake.requests, second, 2, START_NS + 3), "which answers");
+	turn(&fake, START_NS + 1 + REQUESTS_RETRY_NS);
+	ok(!requests_worker_silent(fake.requests, first), "the first has 300 ms");
+	turn(&fake, START_NS + 2 + REQUESTS_RETRY_NS);
+	ok(requests_worker_silent(fake.requests, first) &&
+	           !requests_worker_silent(fake.requests, second),
+	   "then it is silent, though nobody waits for it");
+	requests_destroy(&fake.requests);
+}
+
 static void test_ask_other(void)
 {
 	struct fake fake;
@@ -456,6 +488,7 @@ static void test_ask_other(void)
 int main(void)
 {
 	test_near_ends();
+	test_silent_behind_copies();
 	test_ask_other();
 	test_batches();
 	test_same_worker();
