@@ -266,6 +266,7 @@ static bool question_begin(owner_t *owner, uint32_t slot, uint32_t uid,
 	*ret_owner = (struct part_owner){ .unknown = CODEC_UNKNOWN_NOT_TRIED, .uid = uid };
 	owner->counters.owner_asked++;
 	owner->now_ns = pr_clock_monotonic_ns();
+	owner->began_ns = pr_clock_thread_ns();
 	owner->reads_left = owner->config.reads_max;
 	if (owner->now_ns - owner->window_ns >= PR_NS_PER_S) {
 		owner->window_ns = owner->now_ns;
@@ -277,7 +278,7 @@ static bool question_begin(owner_t *owner, uint32_t slot, uint32_t uid,
 
 static void question_end(owner_t *owner, const struct part_owner *answer)
 {
-	owner->window_used_ns += pr_clock_monotonic_ns() - owner->now_ns;
+	owner->window_used_ns += pr_clock_thread_ns() - owner->began_ns;
 	count_unknown(owner, answer->unknown);
 }
 

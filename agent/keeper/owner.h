@@ -33,7 +33,7 @@ typedef struct owner owner_t;
 
 struct owner_config {
 	uint32_t reads_max;        /* links and files read for one question, 20000 */
-	uint64_t second_budget_ns; /* time spent in all questions of a second, 400 ms */
+	uint64_t second_budget_ns; /* CPU time for all questions of a second, 400 ms */
 	uint64_t name_keep_ns;     /* a user's name is read again after this, 5 s */
 	uint64_t table_keep_ns;    /* the table of processes is read again after this, 100 ms */
 };

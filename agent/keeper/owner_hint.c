@@ -10,6 +10,7 @@
 #define HINTS_TRIED   8 /* of a user's, newest first */
 #define NUMBERS_BELOW 4 /* descriptor numbers tried around the last one */
 #define NUMBERS_ABOVE 6
+#define NUMBERS_WHOLE 256 /* of the newest hint's process, when nothing near was right */
 
 static bool number_try(struct owner_find *find, struct owner_hint *hint, int number)
 {
@@ -70,6 +71,15 @@ static bool near_try(struct owner_find *find, struct owner_hint *hint)
 	return false;
 }
 
+/* A client with many connections: still far less to read than all processes. */
+static bool whole_try(struct owner_find *find, struct owner_hint *hint)
+{
+	int number;
+
+	return hint != NULL && owner_process_scan(find, hint->proc, NUMBERS_WHOLE, &number) &&
+	       number_try(find, hint, number);
+}
+
 bool owner_hints_try(struct owner_find *find)
 {
 	uint64_t before_ns = UINT64_MAX;
@@ -80,14 +90,14 @@ bool owner_hints_try(struct owner_find *find)
 	for (int tried = 0; tried < HINTS_TRIED; tried++) {
 		struct owner_hint *hint = newest(find, before_ns);
 		if (hint == NULL) {
-			return false;
+			break;
 		}
 		before_ns = hint->used_ns;
 		if (near_try(find, hint)) {
 			return true;
 		}
 	}
-	return false;
+	return whole_try(find, newest(find, UINT64_MAX));
 }
 
 /* A process has one place; else a free one, else the one used longest ago. */

@@ -66,6 +66,7 @@ struct owner {
 	struct owner_counters counters;
 	uint64_t window_ns, window_used_ns; /* the present second's work */
 	uint64_t now_ns;                    /* of the present question */
+	uint64_t began_ns;                  /* the same in CPU time */
 	uint32_t reads_left;                /* of the present question */
 	uint32_t sequence;
 	bool uid_seen; /* this kernel says whose socket a packet is of */
@@ -128,6 +129,8 @@ void owner_sockets_raw(owner_t *owner, uint32_t slot, const struct part_flow *fl
 /* owner_process.c */
 /** Add who holds find->inode inside the namespace. They stay open until owner_find_done(). */
 void owner_find_run(struct owner_find *find);
+/** Look at the lowest @p most descriptors of a process. Its number in @p ret_fd, or false. */
+bool owner_process_scan(struct owner_find *find, int proc, size_t most, int *ret_fd);
 /** The same among processes of other namespaces. */
 void owner_find_elsewhere(struct owner_find *find);
 void owner_find_done(struct owner_find *find);

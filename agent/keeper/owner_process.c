@@ -169,8 +169,7 @@ int owner_space_open(owner_t *owner, uint32_t slot)
 
 /* ---------------------------------------------------------------------------------- searching */
 
-/* Look at every descriptor of a process. Its number in @p ret_fd, or false. */
-static bool process_scan(struct owner_find *find, int proc, int *ret_fd)
+bool owner_process_scan(struct owner_find *find, int proc, size_t most, int *ret_fd)
 {
 	uint8_t buffer[FOLDER_BYTES] __attribute__((aligned(8)));
 
@@ -192,6 +191,9 @@ static bool process_scan(struct owner_find *find, int proc, int *ret_fd)
 			if (entry->d_name[0] == '.') {
 				continue;
 			}
+			if (most-- == 0) {
+				return false;
+			}
 			if (owner_link_match(find, folder, entry->d_name)) {
 				*ret_fd = pid_parse(entry->d_name);
 				return true;
@@ -212,7 +214,7 @@ static bool process_try(struct owner_find *find, const struct owner_process *pro
 	if (proc < 0) {
 		return false;
 	}
-	if (!process_scan(find, proc, &socket_fd)) {
+	if (!owner_process_scan(find, proc, SIZE_MAX, &socket_fd)) {
 		(void)close(proc);
 		return false;
 	}
