@@ -301,7 +301,13 @@ lib_settled() {
 	revision=$(lib_pr policy log --json 2>/dev/null | sed -n '1s/.*"revision": *\([0-9]*\).*/\1/p')
 	lib_pr status --json 2>/dev/null >"$lib_run/status"
 	[ -n "$revision" ] && ! grep -o '"revision": *[0-9]*' "$lib_run/status" |
-		grep -vq "[^0-9]$revision\$"
+		grep -vq "[^0-9]$revision\$" && lib_all_enforced
+}
+
+# Where policy says enforce, the kernel does: the way there takes a moment of its own.
+lib_all_enforced() {
+	! lib_pr hosts --json 2>/dev/null | grep '"status":"active"' | grep '"mode":"enforce"' |
+		grep -vq '"enforced":"enforce"'
 }
 
 lib_recorder() { # lib_recorder HOST
