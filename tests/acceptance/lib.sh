@@ -13,6 +13,7 @@ lib_build=${PORTREEVE_BUILD:-$lib_source/build}
 [ -x "$lib_build/portreeve-agent" ] || lib_build=${PORTREEVE_BUILD:-$lib_source}
 lib_count=0
 lib_failed=0
+lib_net=192.168.7 # of the test hosts
 
 # --- TAP ---
 
@@ -150,13 +151,13 @@ lib_in() { # lib_in HOST COMMAND...: run in a test host
 	nsenter --net="/run/netns/prt-$lib_name-$host" "$@"
 }
 
-lib_host() { # lib_host HOST NUMBER: 192.168.7.NUMBER/24 and fd07::NUMBER/64 on eth0
+lib_host() { # lib_host HOST NUMBER: $lib_net.NUMBER/24 and fd07::NUMBER/64 on eth0
 	local ns=prt-$lib_name-$1
 	ip netns add "$ns"
 	lib_in "$1" ip link set lo up
 	ip link add "p$lib_name$2" netns "prt-$lib_name-lan" type veth peer name eth0 netns "$ns"
 	lib_in lan ip link set "p$lib_name$2" master br0 up
-	lib_in "$1" ip address add "192.168.7.$2/24" dev eth0
+	lib_in "$1" ip address add "$lib_net.$2/24" dev eth0
 	lib_in "$1" ip address add "fd07::$2/64" dev eth0 nodad
 	lib_in "$1" ip link set eth0 up
 	lib_in "$1" sysctl -q -w net.ipv6.conf.all.forwarding=0
