@@ -7,7 +7,7 @@
 #	images_make FOLDER	FOLDER/wordpress.tar and FOLDER/mariadb.tar, made once
 
 # shellcheck disable=SC2034
-IMAGES_wordpress='apache2 libapache2-mod-php php-mysql wordpress default-mysql-client curl'
+IMAGES_wordpress='apache2 libapache2-mod-php php-mysql wordpress wordpress-theme-twentytwentythree default-mysql-client curl'
 # shellcheck disable=SC2034
 IMAGES_mariadb='mariadb-server dropbear-bin'
 

@@ -343,8 +343,9 @@ lib_agent() { # lib_agent HOST [docker socket path]: configure, enrol, start
 	lib_until 15 lib_agent_active "$1" || bail "agent $1 is not active: see $lib_data/agent-$1.log"
 }
 
-lib_agent_run() {
-	lib_spawn "agent-$1" nsenter --net="/run/netns/prt-$lib_name-$1" \
+lib_agent_run() { # with its own mount namespace, if lib_mounts_HOST names one
+	local mounts=lib_mounts_$1
+	lib_spawn "agent-$1" nsenter ${!mounts:+--mount="${!mounts}"} --net="/run/netns/prt-$lib_name-$1" \
 		"$lib_build/portreeve-agent" --config "$lib_data/agent-$1.conf"
 }
 

@@ -41,7 +41,7 @@ story_engine() { # [dockerd options]
 }
 
 story_compose() {
-	DOCKER_HOST="unix://$lib_run/dockersrv.docker" docker-compose --no-ansi -p wordpress \
+	DOCKER_HOST="unix://$lib_run/dockersrv.docker" docker-compose --ansi never -p wordpress \
 		-f "$lib_source/doc/examples/wordpress/docker-compose.yml" "$@"
 }
 
@@ -85,11 +85,23 @@ story_page() { story_load "$story_url" 2>/dev/null | grep -q 'Portreeve on Docke
 # WordPress's own installation page, as a visitor fills it in.
 story_install() {
 	lib_until 60 story_install_page || return 1
-	story_load "${story_url}wp-admin/install.php?step=2" -o "$lib_data/install.html" \
+	story_load "${story_url}wp-admin/install.php?step=2" \
 		--data-urlencode 'weblog_title=Portreeve on Docker' -d user_name=admin \
 		--data-urlencode 'admin_password=not-a-secret-1' \
 		--data-urlencode 'admin_password2=not-a-secret-1' -d pw_weak=1 \
-		-d admin_email=admin@example.com -d blog_public=0 -d language=
+		-d admin_email=admin@example.com -d blog_public=0 -d language= >"$lib_data/install.html"
 	lib_until 20 story_page
 }
 story_install_page() { story_load "${story_url}wp-admin/install.php" | grep -q 'name="setup"\|weblog_title'; }
+
+# What Apache's own access log says it answered, to whomever.
+story_answers() { lib_docker dockersrv logs wordpress_apache_1 2>/dev/null | grep -c '"GET / HTTP'; }
+
+# An agent that sees mymacbook's users.
+story_mac_agent() {
+	lib_mounts_mymacbook=$lib_run/mac.mnt
+	lib_agent mymacbook
+}
+
+# The events of the story's services, newest last, as a person sees them.
+story_table() { lib_pr events 'dst.port:8000,80,3306' "$@" 2>/dev/null; }
