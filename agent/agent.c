@@ -563,6 +563,7 @@ static bool traffic_turn(agent_t *agent)
 		gate_verdict(agent->gate, &agent->verdicts[i]);
 	}
 	agent->verdict_count = 0;
+	speaker_flush(agent->speaker);
 	gate_flush(agent->gate);
 	return more;
 }
