@@ -44,6 +44,8 @@ struct agent {
 	book_t *book;
 	struct part_counters kernel_counters[PART_NAMESPACE_MAX];
 	struct reach reach;
+	struct codec_verdict *verdicts; /* come in while the speaker turns, for the gate after it */
+	size_t verdict_count;
 	uint64_t revision; /* logged last, once revision_said */
 	bool revision_said;
 	int signal_fd, epoll_fd;
@@ -101,9 +103,15 @@ static void lifeline_order(agent_t *agent)
 	gate_lifeline_set(agent->gate, order.lifeline, order.lifeline_count);
 }
 
+/* The gate answers with events, which the speaker may not be given inside its own turn. */
 static void on_verdict(void *context, const struct codec_verdict *verdict)
 {
-	gate_verdict(((agent_t *)context)->gate, verdict);
+	agent_t *agent = context;
+
+	/* One for each question at most, and there are no more of those. */
+	if (agent->verdict_count < agent->config->questions_max) {
+		agent->verdicts[agent->verdict_count++] = *verdict;
+	}
 }
 
 static void on_state(void *context, const struct speaker_state *state)
@@ -482,6 +490,10 @@ int agent_new(const struct agent_config *config, const struct agent_identity *id
 	agent->signal_fd = signal_fd;
 	agent->epoll_fd = -1;
 	reach_begin(&agent->reach, pr_clock_monotonic_ns());
+	agent->verdicts = calloc(config->questions_max, sizeof(*agent->verdicts));
+	if (agent->verdicts == NULL) {
+		return agent_fail(ret_problem, PR_ENOMEM, "out of memory");
+	}
 
 	const char *what = "bus and spool";
 	int ret = parts_new(agent);
@@ -525,6 +537,7 @@ void agent_destroy(agent_t **agent_p)
 	bus_context_destroy(&agent->context);
 	pr_fd_close(&agent->epoll_fd);
 	agent_identity_wipe(&agent->identity);
+	free(agent->verdicts);
 	free(agent);
 	*agent_p = NULL;
 }
@@ -538,6 +551,21 @@ static void signals_read(agent_t *agent)
 			agent->stop_asked = true;
 		}
 	}
+}
+
+/* Bus and kernel, in the one order that both loops keep. True: packets are left. */
+static bool traffic_turn(agent_t *agent)
+{
+	bool more = gate_turn(agent->gate);
+
+	speaker_turn(agent->speaker, pr_clock_monotonic_ns());
+	for (size_t i = 0; i < agent->verdict_count; i++) {
+		gate_verdict(agent->gate, &agent->verdicts[i]);
+	}
+	agent->verdict_count = 0;
+	speaker_flush(agent->speaker);
+	gate_flush(agent->gate);
+	return more;
 }
 
 /* Milliseconds that the loop may sleep. */
@@ -568,9 +596,7 @@ static int turn(agent_t *agent, bool *more)
 		return -errno;
 	}
 	signals_read(agent);
-	*more = gate_turn(agent->gate);
-	speaker_turn(agent->speaker, pr_clock_monotonic_ns());
-	gate_flush(agent->gate);
+	*more = traffic_turn(agent);
 	if (!reports_drain(agent) && !agent->keeper_stopped) {
 		log_error("the keeper's thread has ended: nothing would set rules any more");
 		return PR_EIO;
@@ -598,9 +624,7 @@ static int stop(agent_t *agent)
 	while (ret == PR_OK && !agent->keeper_stopped && pr_clock_monotonic_ns() < end_ns) {
 		outbox_send(agent->orders, agent->keeper);
 		(void)reports_drain(agent);
-		more = gate_turn(agent->gate);
-		speaker_turn(agent->speaker, pr_clock_monotonic_ns());
-		gate_flush(agent->gate);
+		more = traffic_turn(agent);
 		if (!more) {
 			struct epoll_event event;
 			(void)epoll_wait(agent->epoll_fd, &event, 1, 10);

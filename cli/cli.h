@@ -274,12 +274,19 @@ int cli_refused(struct cli *cli, const codec_doc_t *error) _must_check_;
 
 /* ---- commands: each returns an exit status ---- */
 
+/* policy.c, for its kin */
+/** The policy that the first word names: "draft", a revision, nothing: the one in force. */
+int cli_policy_get(struct cli *cli, codec_doc_t **ret_policy) _must_check_;
+/** A note on which policy this is, by whom and why. */
+void cli_policy_say(struct cli *cli, const codec_doc_t *policy);
+
 int cli_run_status(struct cli *cli);
 int cli_run_hosts(struct cli *cli);
 int cli_run_show(struct cli *cli);
 int cli_run_group_members(struct cli *cli);
 int cli_run_events(struct cli *cli);
 int cli_run_policy_check(struct cli *cli);
+int cli_run_policy_list(struct cli *cli);
 int cli_run_policy_show(struct cli *cli);
 int cli_run_policy_import(struct cli *cli);
 int cli_run_policy_export(struct cli *cli);

@@ -241,7 +241,7 @@ static int revision_read(struct cli *cli, uint64_t *ret_revision)
 	return CLI_DONE;
 }
 
-static int policy_get(struct cli *cli, codec_doc_t **ret_policy)
+int cli_policy_get(struct cli *cli, codec_doc_t **ret_policy)
 {
 	codec_doc_t *request;
 	uint64_t revision;
@@ -280,7 +280,7 @@ static json_t *policy_json(const codec_doc_t *policy, bool with_text)
 	return object;
 }
 
-static void policy_say(struct cli *cli, const codec_doc_t *policy)
+void cli_policy_say(struct cli *cli, const codec_doc_t *policy)
 {
 	char time[CLI_TIME_BYTES], author[256], message[1024];
 
@@ -317,7 +317,7 @@ static int text_print(struct cli *cli, const char *text)
 int cli_run_policy_show(struct cli *cli)
 {
 	_cleanup_(codec_doc_destroy) codec_doc_t *policy = NULL;
-	int status = policy_get(cli, &policy);
+	int status = cli_policy_get(cli, &policy);
 
 	if (status != CLI_DONE) {
 		return status;
@@ -325,14 +325,14 @@ int cli_run_policy_show(struct cli *cli)
 	if (cli->options.json) {
 		return cli_json_print(policy_json(policy, true), cli->out) ? CLI_DONE : CLI_ERROR;
 	}
-	policy_say(cli, policy);
+	cli_policy_say(cli, policy);
 	return text_print(cli, codec_doc_text(policy, CODEC_POLICY_TEXT));
 }
 
 int cli_run_policy_export(struct cli *cli)
 {
 	_cleanup_(codec_doc_destroy) codec_doc_t *policy = NULL;
-	int status = policy_get(cli, &policy);
+	int status = cli_policy_get(cli, &policy);
 
 	if (status != CLI_DONE) {
 		return status;

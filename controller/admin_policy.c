@@ -48,6 +48,9 @@ int admin_policy_publish(struct call *call, const struct store_revision *revisio
 	if (ret == PR_OK) {
 		ret = commit_guard(call, model, force);
 	}
+	if (ret == PR_OK && !force) {
+		ret = admin_policy_expect_commit(call, model);
+	}
 	if (ret == PR_OK) {
 		ret = authority->commit(authority->self, base, revision, draft_of, ret_revision);
 	}
@@ -76,8 +79,10 @@ int admin_policy_check(struct call *call)
 	_cleanup_(policy_image_destroy) policy_image_t *image = NULL;
 	_cleanup_(pr_free) struct policy_endpoint *endpoints = NULL;
 	const char *text = codec_doc_text(call->document, CODEC_POLICY_CHECK_TEXT);
+	struct policy_expect_result tests = { 0 };
 	size_t count = 0, empty = 0;
 	const char *first_empty = "";
+	char untried[96] = "";
 
 	int ret = admin_policy_parse(call, text, strlen(text), &model);
 	if (ret == PR_OK) {
@@ -86,8 +91,16 @@ int admin_policy_check(struct call *call)
 	if (ret == PR_OK) {
 		ret = policy_image_compile(model, endpoints, count, CODEC_REVISION_DRAFT, &image);
 	}
+	if (ret == PR_OK) {
+		ret = admin_policy_expect(call, model, image, endpoints, count, &tests);
+	}
 	if (ret != PR_OK) {
 		return ret;
+	}
+	if (tests.untried > 0) {
+		(void)snprintf(untried, sizeof(untried),
+		               "; expect lines not tried, without a member now: %zu (line %u)",
+		               tests.untried, tests.untried_first);
 	}
 	size_t groups = policy_model_group_count(model);
 	for (size_t i = 0; i < groups; i++) {
@@ -97,13 +110,15 @@ int admin_policy_check(struct call *call)
 		}
 	}
 	if (empty == 0) {
-		return call_ok(call, policy_model_rule_count(model), "good: rules %zu, groups %zu",
-		               policy_model_rule_count(model), groups);
+		return call_ok(call, policy_model_rule_count(model),
+		               "good: rules %zu, groups %zu, expect lines %zu%s",
+		               policy_model_rule_count(model), groups, tests.lines, untried);
 	}
 	return call_ok(call, policy_model_rule_count(model),
-	               "good: rules %zu, groups %zu, %zu of them without a member now (%s%s)",
+	               "good: rules %zu, groups %zu, %zu of them without a member now (%s%s), "
+	               "expect lines %zu%s",
 	               policy_model_rule_count(model), groups, empty, first_empty,
-	               empty > 1 ? ", ..." : "");
+	               empty > 1 ? ", ..." : "", tests.lines, untried);
 }
 
 int admin_policy_import(struct call *call)

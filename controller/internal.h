@@ -10,6 +10,7 @@
 #include "base/log.h"
 #include "controller/admin.h"
 #include "controller/view.h"
+#include "policy/expect.h"
 
 #define ADMIN_ROLES_MANAGE BUS_ROLE_ADMIN
 #define ADMIN_ROLES_READ   (BUS_ROLE_ADMIN | BUS_ROLE_VIEWER)
@@ -192,6 +193,15 @@ void admin_lifeline_add(struct admin *admin, const struct directory_endpoint *ho
 int admin_policy_parse(struct call *call, const char *text, size_t size_bytes,
                        policy_model_t **ret_model);
 /** Commit a text, by whatever way it came; the number of the new revision. */
+/**
+ * Run the expect lines of a model. PR_EPOLICY with a detail for each that fails; the answer is left
+ * to be sent.
+ */
+int admin_policy_expect(struct call *call, const policy_model_t *model, const policy_image_t *image,
+                        const struct policy_endpoint *endpoints, size_t count,
+                        struct policy_expect_result *ret_result);
+/** The same before a commit, against the endpoints of now. */
+int admin_policy_expect_commit(struct call *call, const policy_model_t *model);
 int admin_policy_publish(struct call *call, const struct store_revision *revision, uint64_t base,
                          const struct pr_uuid *draft_of, bool force, uint64_t *ret_revision);
 void admin_peer_document(struct admin *admin, const struct store_peer *peer, codec_doc_t *document);

@@ -36,6 +36,7 @@ bus/bus.h
 codec/codec.h
 codec/msg.def
 policy/policy.h
+policy/expect.h
 policy/query.h
 store/history.h
 store/store.h

@@ -16,7 +16,7 @@ DEPENDENCIES_build='gcc make libc6-dev autoconf automake pkgconf libzmq3-dev lib
 DEPENDENCIES_runtime='iproute2 procps'
 # shellcheck disable=SC2034
 DEPENDENCIES_tests='git clang clang-format libclang-rt-14-dev tcpdump nftables iptables conntrack iproute2
-	curl busybox-static python3 python3-zmq python3-msgpack procps util-linux
+	curl socat busybox-static python3 python3-zmq python3-msgpack procps util-linux
 	debootstrap docker-compose'
 DEPENDENCIES_ENGINE='docker.io containerd runc tini'
 

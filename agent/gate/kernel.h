@@ -59,6 +59,8 @@ struct gate_kernel {
 	   behind the translation. PR_ENOENT: none. */
 	int (*original)(void *context, const struct part_flow *seen,
 	                struct part_flow *ret_original);
+	/* Is this an address of the host's own namespace? true also where that cannot be told. */
+	bool (*is_local)(void *context, const struct pr_addr *address);
 };
 
 typedef struct gate_kernel_real gate_kernel_real_t;

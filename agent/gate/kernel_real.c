@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include <errno.h>
 #include <linux/netlink.h>
+#include <netinet/in.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -226,6 +227,22 @@ static int original(void *context, const struct part_flow *seen, struct part_flo
 	return PR_ENOENT;
 }
 
+/* What may be bound to is an address of ours; this thread is in the host's namespace. */
+static bool is_local(void *context, const struct pr_addr *address)
+{
+	struct sockaddr_in v4 = { .sin_family = AF_INET };
+	struct sockaddr_in6 v6 = { .sin6_family = AF_INET6 };
+	bool is_v4 = pr_addr_is_v4(address);
+	const struct sockaddr *name = is_v4 ? (struct sockaddr *)&v4 : (struct sockaddr *)&v6;
+
+	(void)context;
+	v4.sin_addr.s_addr = is_v4 ? pr_addr_to_v4(address) : 0;
+	memcpy(&v6.sin6_addr, address->bytes, sizeof(v6.sin6_addr));
+	_cleanup_(pr_fd_close) int fd = socket(name->sa_family, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	return fd < 0 || bind(fd, name, is_v4 ? sizeof(v4) : sizeof(v6)) == 0 ||
+	       errno != EADDRNOTAVAIL;
+}
+
 /* ------------------------------------------------------------------------------ life cycle */
 
 static void vectors_init(gate_kernel_real_t *kernel)
@@ -264,6 +281,7 @@ int gate_kernel_real_new(gate_kernel_real_t **ret_kernel, struct gate_kernel *re
 		.receive = receive,
 		.send = send_verdicts,
 		.original = original,
+		.is_local = is_local,
 	};
 	*ret_kernel = take_ptr(kernel);
 	return PR_OK;

@@ -133,6 +133,25 @@ static void question_join(gate_t *gate, struct pending_question *question,
 	}
 }
 
+/*
+ * Both ends are here. Not so where the host sent to an address of its own and its rules translated
+ * that to another's, as for a published port: such a packet still names lo as the way out.
+ */
+static bool is_loopback(const gate_t *gate, const struct gate_arrival *arrival)
+{
+	const struct gate_message *message = arrival->message;
+	const struct gate_key *key = &arrival->key;
+
+	if ((arrival->output ? message->out_device : message->in_device) != LOOPBACK_INDEX) {
+		return false;
+	}
+	if (!arrival->output || !gate->spaces[arrival->slot]->is_host ||
+	    pr_addr_equal(&key->src, &key->dst)) {
+		return true;
+	}
+	return gate->kernel.is_local(gate->kernel.context, &key->dst);
+}
+
 static void arrival_take(gate_t *gate, struct gate_arrival *arrival)
 {
 	const struct gate_message *message = arrival->message;
@@ -140,9 +159,8 @@ static void arrival_take(gate_t *gate, struct gate_arrival *arrival)
 	                                                 message->original_bytes, &arrival->tuple);
 
 	arrival->output = message->hook == GATE_HOOK_OUTPUT;
-	arrival->loopback =
-		(arrival->output ? message->out_device : message->in_device) == LOOPBACK_INDEX;
 	arrival->key = gate_key_make(arrival->slot, &arrival->tuple);
+	arrival->loopback = is_loopback(gate, arrival);
 	if (state != GATE_PACKET_OK || (!arrival->output && message->hook != GATE_HOOK_INPUT)) {
 		malformed_take(gate, arrival);
 		return;

@@ -373,6 +373,11 @@ void speaker_event(speaker_t *speaker, const struct codec_event *event)
 	events_add(speaker, event);
 }
 
+void speaker_flush(speaker_t *speaker)
+{
+	events_flush(speaker);
+}
+
 int speaker_endpoint_put(speaker_t *speaker, const codec_doc_t *endpoint)
 {
 	return inventory_cache_put(&speaker->inventory, endpoint);

@@ -152,6 +152,11 @@ void speaker_request(speaker_t *speaker, const struct codec_request *request, ui
 void speaker_drop(speaker_t *speaker, uint64_t request_id);
 /** Record. Written and sent at the next turn; seq is filled in. */
 void speaker_event(speaker_t *speaker, const struct codec_event *event);
+/**
+ * Events told so far are in the spool's file when this returns: an agent killed from then on does
+ * not lose them. To be called before the kernel gets the verdicts that they are about.
+ */
+void speaker_flush(speaker_t *speaker);
 
 /**
  * Add or replace an endpoint of this host by its UUID (an ENDPOINT document; borrowed). Sent to

@@ -75,6 +75,7 @@ from_app() { # ADDRESS PORT
 connect_app_web() { from_app "$web_address" 80; }
 connect_app_cli() { from_app 192.168.7.3 9000; }
 connect_srv_web() { lib_in srv curl -s -o /dev/null --connect-timeout 2 -m 4 "http://$web_address/"; }
+connect_own_published() { lib_in srv curl -s -o /dev/null --connect-timeout 2 -m 4 http://192.168.7.2:8080/; }
 connect_cli_srv() { lib_in cli curl -s -o /dev/null --connect-timeout 2 -m 4 http://192.168.7.2:9001/; }
 connect_cli_srv6() { lib_in cli curl -s -o /dev/null --connect-timeout 2 -m 4 'http://[fd07::2]:9001/'; }
 connect_udp() { [ "$(echo ping | lib_in cli timeout 3 socat -t 2 - UDP4:192.168.7.2:5300)" = ping ]; }
@@ -115,6 +116,7 @@ pair "container to container" connect_app_web answers_web 20 srv "tcp port 80 an
 pair "container to client" connect_app_cli answers_cli 30 cli 'tcp port 9000' -
 pair "container to client, far end" connect_app_cli answers_cli 31 cli 'tcp port 9000' reaches
 pair "host to container" connect_srv_web answers_web 40 srv "tcp port 80 and src $web_address" -
+pair "host to its own published port" connect_own_published answers_web 40 srv "tcp port 80 and src $web_address" -
 pair "client to host" connect_cli_srv answers_srv 50 srv 'tcp port 9001' -
 pair "client to host over IPv6" connect_cli_srv6 answers_srv 50 srv 'ip6 and tcp port 9001' -
 pair "client to host over UDP" connect_udp answers_udp 60 srv 'udp port 5300' -
@@ -145,6 +147,10 @@ told "container to container: both ends recorded as one connection, with process
 told "published port: the container's end knows the client and the address before translation" \
 	"any(x['src']['name'] == 'cli' and x['dst']['name'] == 'web' and x['reporter'] == 'terminator'
 	 and x['translated'] == {'ip': '192.168.7.2', 'port': 8080} and x['rule'] == 11 for x in e)"
+told "published port of the own host: the host is the near end, the container the far end" \
+	"any(n['src']['name'] == 'srv' and n['process']['name'] == 'curl' and
+	 n['translated'] == {'ip': '192.168.7.2', 'port': 8080} and f['process']['name'] == 'busybox'
+	 for n, f in ends(dst_name='web', service='tcp/80', verdict='allowed'))"
 told "a denied connection says so, with mode, default and who decided" \
 	"any(x['verdict'] == 'denied' and x['mode'] == 'enforce' and x['rule'] is None
 	 and x['decided_by'] == 'worker' and x['src']['name'] == 'app' for x in e)"

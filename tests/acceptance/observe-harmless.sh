@@ -3,14 +3,14 @@
 # Observe mode is harmless: under 500 new connections a second between two hosts with agents, each
 # process of ours is frozen (SIGSTOP) and killed (kill -9) in turn. No connection may fail or take
 # 200 ms longer than without an agent, and while the agent of an end is alive every connection has
-# its event from that end, with the process. By default a freeze lasts 4 s and a killed daemon stays
+# its event from that end, with the process. By default a freeze lasts 3 s and a killed daemon stays
 # away for 2 s; --full: 10 s each. The judge is the load generator's own log.
 #
 # "Without an agent" is the slowest of a run before the agents start and of a control load that goes
 # on all the time between two hosts without one: a machine that stalls by itself stalls that too.
 set -u
 . "$(dirname "$0")/lib.sh"
-frozen_s=4
+frozen_s=3
 away_s=2
 if [ "${1:-}" = --full ]; then
 	frozen_s=10

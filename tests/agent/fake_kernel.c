@@ -89,6 +89,12 @@ static int original(void *context, const struct part_flow *seen, struct part_flo
 	return PR_OK;
 }
 
+static bool is_local(void *context, const struct pr_addr *address)
+{
+	const struct fake_kernel *kernel = context;
+	return !pr_addr_equal(address, &kernel->foreign);
+}
+
 void fake_kernel_init(struct fake_kernel *kernel, struct gate_kernel *ret_table)
 {
 	*kernel =
@@ -103,6 +109,7 @@ void fake_kernel_init(struct fake_kernel *kernel, struct gate_kernel *ret_table)
 		.receive = receive,
 		.send = send_verdicts,
 		.original = original,
+		.is_local = is_local,
 	};
 }
 

@@ -11,7 +11,8 @@
 
 #include "tests/agent/speaker_fake.h"
 
-#define KILLS 20
+#define KILLS     20
+#define FLUSH_RUN (KILLS + 1)
 
 static struct fake fake;
 static uint64_t content[FAKE_EVENTS_MAX]; /* of each number: run * 2^32 + count in the run */
@@ -71,6 +72,14 @@ static int agent_run(char **argv)
 		                                 .requests_max = 16 };
 	if (speaker_new(context, &options, &outlet, &speaker) != PR_OK) {
 		return 2;
+	}
+	if (run >> 32 == FLUSH_RUN) {
+		for (unsigned i = 0; i < 5; i++) {
+			const struct codec_event event = { .connection = ++run };
+			speaker_event(speaker, &event);
+		}
+		speaker_flush(speaker);
+		(void)raise(SIGKILL); /* before a turn */
 	}
 	for (unsigned turn = 0; turn < 20000; turn++) {
 		for (unsigned i = 0; i < 5; i++) {
@@ -157,6 +166,15 @@ static void folder_fill(void)
 	codec_doc_destroy(&directory);
 }
 
+static void flushed_kill(const char *self)
+{
+	int status = 0;
+	pid_t child = agent_start(self, FLUSH_RUN);
+
+	ok(waitpid(child, &status, 0) == child && WIFSIGNALED(status),
+	   "an agent dies right after it was told to flush, before any turn");
+}
+
 static void test_kills(const char *self)
 {
 	unsigned killed = 0, holes = 0;
@@ -174,8 +192,9 @@ static void test_kills(const char *self)
 		killed += waitpid(child, &status, 0) == child && WIFSIGNALED(status);
 	}
 	ok(killed == KILLS, "%u agents were killed", killed);
+	flushed_kill(self);
 	/* One more sends what the others left. */
-	pid_t child = agent_start(self, KILLS + 1);
+	pid_t child = agent_start(self, FLUSH_RUN + 1);
 	recorder_run(3000);
 	(void)kill(child, SIGKILL);
 	(void)waitpid(child, NULL, 0);
@@ -189,6 +208,11 @@ static void test_kills(const char *self)
 	ok(disorder == 0, "numbers rise with time: %u", disorder);
 	ok(holes == fake.lost, "%u numbers without an event, %u reported as lost", holes,
 	   (unsigned)fake.lost);
+	unsigned flushed = 0;
+	for (uint64_t seq = 1; seq <= fake.last_seq && seq < FAKE_EVENTS_MAX; seq++) {
+		flushed += content[seq] >> 32 == FLUSH_RUN;
+	}
+	ok(flushed == 5, "what was flushed is not lost: %u of 5", flushed);
 	unsigned runs = 0;
 	for (uint64_t seq = 2; seq <= fake.last_seq && seq < FAKE_EVENTS_MAX; seq++) {
 		runs += content[seq - 1] >> 32 != content[seq] >> 32;

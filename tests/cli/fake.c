@@ -122,7 +122,9 @@ static void say_policy(struct serve *serve, uint64_t revision)
 	codec_doc_t *doc = codec_doc_new(CODEC_POLICY);
 
 	codec_doc_set_u64(doc, CODEC_POLICY_REVISION, revision != 0 ? revision : 42);
-	codec_doc_set_text(doc, CODEC_POLICY_TEXT, "mode observe default\n# \033[2J\n");
+	codec_doc_set_text(doc, CODEC_POLICY_TEXT,
+	                   revision == FAKE_RULES_REVISION ? FAKE_RULES
+	                                                   : "mode observe default\n# \033[2J\n");
 	codec_doc_set_text(doc, CODEC_POLICY_AUTHOR, "ana");
 	codec_doc_set_text(doc, CODEC_POLICY_MESSAGE, "why");
 	codec_doc_set_u64(doc, CODEC_POLICY_TIME, 1795476245123000000ULL);

@@ -104,6 +104,16 @@ static bool config_write(const struct fake *fake)
 
 /* ---- answers ---- */
 
+static unsigned lines_of(const char *text)
+{
+	unsigned count = 0;
+
+	for (; *text != '\0'; text++) {
+		count += *text == '\n';
+	}
+	return count;
+}
+
 static void test_reads(void)
 {
 	ok(RUN("status") == 0 && strstr(out_text, "1 host (1 active), 1 container,") != NULL &&
@@ -135,6 +145,20 @@ static void test_reads(void)
 	ok(RUN("policy", "show", "7", "--json") == 0 &&
 	           strstr(out_text, "{\"revision\":7,\"draft\":false,") == out_text,
 	   "policy show REVISION --json");
+	ok(RUN("policy", "list", "9") == 0 && strncmp(out_text, "RULE  ACTION  USER ", 19) == 0 &&
+	           lines_of(out_text) == 4 && strstr(out_text, "\n10    allow   -") != NULL &&
+	           strstr(out_text, "/usr/sbin/apache2 > /usr/sbin/mariadbd  enabled") != NULL &&
+	           strstr(out_text, "uid:7") != NULL && strstr(out_text, "expired") != NULL &&
+	           strstr(out_text, "=HYPERLINK") != NULL,
+	   "policy list: %s", out_text);
+	ok(RUN("policy", "list", "9", "--json") == 0 && lines_of(out_text) == 3 &&
+	           strstr(out_text, "{\"rule\":10,\"action\":\"allow\",\"user\":null,") ==
+	                   out_text &&
+	           strstr(out_text, "\"service\":\"tcp/22,2200-2299\"") != NULL &&
+	           strstr(out_text, "\"status\":\"disabled\"") != NULL,
+	   "policy list --json: %s", out_text);
+	ok(RUN("policy", "list") == 1 && strstr(err_text, "policy export") != NULL,
+	   "a policy that this version cannot read is said: %s", err_text);
 	ok(RUN("policy", "log") == 0 && strstr(out_text, "\n42 ") < strstr(out_text, "\n41 "),
 	   "policy log");
 }
@@ -173,16 +197,6 @@ static void test_changes(void)
 	ok(RUN("enroll", "--role", "king") == 2, "a role that is none: 2");
 	ok(RUN("policy", "show", "/nonexistent") == 2, "a revision that is none: 2");
 	ok(RUN("policy", "check", "/nonexistent") == 1, "a file that is none: 1");
-}
-
-static unsigned lines_of(const char *text)
-{
-	unsigned count = 0;
-
-	for (; *text != '\0'; text++) {
-		count += *text == '\n';
-	}
-	return count;
 }
 
 static void test_events(void)

@@ -79,6 +79,32 @@ static void test_commit(void)
 	ok(is_error(get(99), "PR_ENOENT"), "there is no revision 99");
 }
 
+static void test_expect(void)
+{
+	static const char rules[] = "mode observe default\nrule 10 allow from any to any tcp/80\n";
+	char text[512];
+
+	(void)snprintf(text, sizeof(text), "%sexpect deny from any to 203.0.113.9 tcp/80\n", rules);
+	const codec_doc_t *error =
+		text_ask(&ana, CODEC_POLICY_CHECK, CODEC_POLICY_CHECK_TEXT, text);
+	ok(is_error(error, "PR_EPOLICY") && codec_doc_count(error, CODEC_ERROR_DETAILS) == 1 &&
+	           strcmp(codec_doc_item(error, CODEC_ERROR_DETAILS, 0),
+	                  "3:1: expected deny; from any to 203.0.113.9 tcp/80: allowed by rule "
+	                  "10") == 0,
+	   "check runs expect lines: %s", codec_doc_item(error, CODEC_ERROR_DETAILS, 0));
+	ok(is_type(import(&ana, text), CODEC_OK), "a draft may have a test that fails");
+	ok(is_error(commit(&ana, "untested"), "PR_EPOLICY"), "its commit is refused");
+	ok(codec_doc_u64(get(0), CODEC_POLICY_REVISION) == 2, "and changes nothing");
+	(void)snprintf(text, sizeof(text),
+	               "%sexpect allow from any to 203.0.113.9 tcp/80\n"
+	               "expect deny from any to 203.0.113.9 tcp/81\n",
+	               rules);
+	const codec_doc_t *good = text_ask(&ana, CODEC_POLICY_CHECK, CODEC_POLICY_CHECK_TEXT, text);
+	ok(is_type(good, CODEC_OK) &&
+	           strstr(codec_doc_text(good, CODEC_OK_TEXT), "expect lines 2") != NULL,
+	   "those that hold are counted");
+}
+
 static void test_conflict(void)
 {
 	ok(is_type(import(&ana, "mode observe default\n# ana\n"), CODEC_OK), "ana edits");
@@ -244,6 +270,7 @@ int main(void)
 	vera = peer_of("vera", BUS_ROLE_VIEWER);
 	test_import();
 	test_commit();
+	test_expect();
 	test_conflict();
 	test_log();
 	test_rollback();

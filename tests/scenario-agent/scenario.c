@@ -431,6 +431,14 @@ static void do_original(char **words, int count)
 		end_parse(words[2], &play.kernel.original.dst, &play.kernel.original.dst_port);
 }
 
+static void do_foreign(char **words, int count)
+{
+	(void)count;
+	if (pr_addr_parse(words[1], &play.kernel.foreign) != PR_OK) {
+		fail("bad address", words[1]);
+	}
+}
+
 static void do_counter(char **words)
 {
 	struct gate_counters counters;
@@ -560,7 +568,7 @@ static void act(char **words, int count)
 		{ "raw", 3, do_raw },           { "slot", 3, do_slot },
 		{ "initiator", 3, do_owner },   { "listener", 3, do_owner },
 		{ "verdict", 2, do_verdict },   { "original", 2, do_original },
-		{ "lifeline", 2, do_lifeline },
+		{ "lifeline", 2, do_lifeline }, { "foreign", 2, do_foreign },
 	};
 	for (size_t i = 0; i < PR_ARRAY_LEN(rows); i++) {
 		if (strcmp(words[0], rows[i].word) == 0) {
