@@ -133,32 +133,6 @@ static void people_take(struct policy_request *request, const struct policy_expe
 		expect->to_process.path != NULL ? POLICY_KNOWN : POLICY_PENDING;
 }
 
-/* Rules that may match, up to the one that does: do they all allow? */
-struct alike {
-	bool all_allow, decided;
-};
-
-static bool alike_look(void *arg, const struct policy_explanation *explanation)
-{
-	struct alike *alike = arg;
-
-	if (explanation->mismatch == 0 && !explanation->expired &&
-	    explanation->rule.status == POLICY_ENABLED) {
-		alike->all_allow &= explanation->rule.action == POLICY_ALLOW;
-		alike->decided |= explanation->decides;
-	}
-	return alike->all_allow;
-}
-
-/* Provisional to a near end, but whatever the open fields turn out to be, it is allowed. */
-static bool allowed_anyway(const struct run *run)
-{
-	struct alike alike = { .all_allow = true };
-
-	policy_image_explain(run->image, &run->request, run->now_wall_ns, alike_look, &alike);
-	return alike.all_allow && alike.decided;
-}
-
 /* True: as expected. Else the failure says what was found. */
 static bool one_holds(struct run *run)
 {
@@ -167,7 +141,8 @@ static bool one_holds(struct run *run)
 	struct policy_expect_failure *failure = &run->failure;
 
 	policy_image_evaluate(run->image, request, run->now_wall_ns, &verdict);
-	bool open = verdict.provisional && !allowed_anyway(run);
+	bool open = verdict.provisional &&
+	            !policy_image_allows_anyway(run->image, request, run->now_wall_ns);
 	failure->outcome = open                                    ? POLICY_EXPECT_OPEN
 	                   : verdict.policy_action == POLICY_ALLOW ? POLICY_EXPECT_ALLOWED
 	                                                           : POLICY_EXPECT_DENIED;

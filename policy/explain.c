@@ -34,3 +34,28 @@ void policy_image_explain(const policy_image_t *image, const struct policy_reque
 		}
 	}
 }
+
+struct alike {
+	bool all_allow, decided;
+};
+
+static bool alike_look(void *arg, const struct policy_explanation *explanation)
+{
+	struct alike *alike = arg;
+
+	if (explanation->mismatch == 0 && !explanation->expired &&
+	    explanation->rule.status == POLICY_ENABLED) {
+		alike->all_allow &= explanation->rule.action == POLICY_ALLOW;
+		alike->decided |= explanation->decides;
+	}
+	return alike->all_allow;
+}
+
+bool policy_image_allows_anyway(const policy_image_t *image, const struct policy_request *request,
+                                uint64_t now_wall_ns)
+{
+	struct alike alike = { .all_allow = true };
+
+	policy_image_explain(image, request, now_wall_ns, alike_look, &alike);
+	return alike.all_allow && alike.decided;
+}

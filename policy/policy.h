@@ -526,3 +526,10 @@ void policy_image_explain(const policy_image_t *image, const struct policy_reque
                           uint64_t now_wall_ns,
                           bool (*visit)(void *arg, const struct policy_explanation *explanation),
                           void *arg);
+
+/**
+ * Of a request with pending fields, whose verdict is provisional: do all rules that may match
+ * allow, up to and with one that surely matches? Then it is allowed whatever is pending.
+ */
+bool policy_image_allows_anyway(const policy_image_t *image, const struct policy_request *request,
+                                uint64_t now_wall_ns);

@@ -36,8 +36,10 @@ bus/bus.h
 codec/codec.h
 codec/msg.def
 policy/policy.h
+policy/change.h
 policy/expect.h
 policy/query.h
+policy/reach.h
 store/history.h
 store/store.h
 '
