@@ -36,11 +36,19 @@ static const struct row rows[] = {
 	{ CODEC_STATUS_GET, ADMIN_ROLES_READ, CODEC_STATUS_GET_ID, admin_status_get },
 	{ CODEC_ENDPOINTS_GET, ADMIN_ROLES_READ, CODEC_ENDPOINTS_GET_ID, admin_endpoints_get },
 	{ CODEC_GROUP_MEMBERS, ADMIN_ROLES_READ, CODEC_GROUP_MEMBERS_ID, admin_group_members },
+	{ CODEC_GROUPS_GET, ADMIN_ROLES_READ, CODEC_GROUPS_GET_ID, admin_groups_get },
+	{ CODEC_GROUP_PREVIEW, ADMIN_ROLES_READ, CODEC_GROUP_PREVIEW_ID, admin_group_preview },
+	{ CODEC_EXPLAIN_GET, ADMIN_ROLES_READ, CODEC_EXPLAIN_GET_ID, admin_explain_get },
+	{ CODEC_REACH_GET, ADMIN_ROLES_READ, CODEC_REACH_GET_ID, admin_reach_get },
+	{ CODEC_AUDIT_GET, ADMIN_ROLES_READ, CODEC_AUDIT_GET_ID, admin_audit_get },
 	{ CODEC_POLICY_CHECK, ADMIN_ROLES_READ, CODEC_POLICY_CHECK_ID, admin_policy_check },
 	{ CODEC_POLICY_GET, ADMIN_ROLES_READ | BUS_ROLE_RECORDER, CODEC_POLICY_GET_ID,
 	  admin_policy_get },
 	{ CODEC_POLICY_LOG, ADMIN_ROLES_READ, CODEC_POLICY_LOG_ID, admin_policy_log },
 	{ CODEC_POLICY_IMPORT, ADMIN_ROLES_MANAGE, CODEC_POLICY_IMPORT_ID, admin_policy_import },
+	{ CODEC_POLICY_EDIT, ADMIN_ROLES_MANAGE, CODEC_POLICY_EDIT_ID, admin_policy_edit },
+	{ CODEC_POLICY_DISCARD, ADMIN_ROLES_MANAGE, CODEC_POLICY_DISCARD_ID, admin_policy_discard },
+	{ CODEC_POLICY_CONFIRM, ADMIN_ROLES_MANAGE, CODEC_POLICY_CONFIRM_ID, admin_policy_confirm },
 	{ CODEC_POLICY_COMMIT, ADMIN_ROLES_MANAGE, CODEC_POLICY_COMMIT_ID, admin_policy_commit },
 	{ CODEC_POLICY_ROLLBACK, ADMIN_ROLES_MANAGE, CODEC_POLICY_ROLLBACK_ID,
 	  admin_policy_rollback },
@@ -332,6 +340,7 @@ static void look(struct admin *admin)
 	struct store_versions versions = { 0 };
 
 	admin->looked_ns = admin->now_ns;
+	admin_confirm_tick(admin);
 	if (admin->leaving_count > 0) {
 		(void)admin_keyring_refresh(admin);
 	}

@@ -201,6 +201,9 @@ int admin_token_new(struct call *call)
 	char name[80];
 	log_info("'%s' made a token for role %s",
 	         pr_log_escape(call_author(call), name, sizeof(name)), peer.grants);
+	char target[96];
+	(void)snprintf(target, sizeof(target), "%s %s", peer.grants, peer.name);
+	admin_audit(call, "token", target, "", "");
 	ret = call_ok(call, peer.expires_wall_ns / PR_NS_PER_S, "%s", text);
 	bus_key_wipe(text, sizeof(text));
 	return ret;

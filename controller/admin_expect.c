@@ -88,21 +88,3 @@ int admin_policy_expect(struct call *call, const policy_model_t *model, const po
 	}
 	return ret;
 }
-
-int admin_policy_expect_commit(struct call *call, const policy_model_t *model)
-{
-	_cleanup_(policy_image_destroy) policy_image_t *image = NULL;
-	_cleanup_(pr_free) struct policy_endpoint *endpoints = NULL;
-	struct policy_expect_result result;
-	size_t count = 0;
-
-	if (!policy_expect_any(model)) {
-		return PR_OK;
-	}
-	int ret = directory_policy_endpoints(call->admin->view.directory, &endpoints, &count);
-	if (ret == PR_OK) {
-		ret = policy_image_compile(model, endpoints, count, CODEC_REVISION_DRAFT, &image);
-	}
-	return ret == PR_OK ? admin_policy_expect(call, model, image, endpoints, count, &result)
-	                    : ret;
-}

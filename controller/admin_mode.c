@@ -69,9 +69,8 @@ int admin_mode_set(struct call *call)
 	const char *mode = codec_doc_text(call->document, CODEC_MODE_SET_MODE);
 	const char *group = codec_doc_text(call->document, CODEC_MODE_SET_GROUP);
 	bool is_default = strcmp(group, "default") == 0;
-	uint64_t number = 0, base = call->admin->view.revision;
 	_cleanup_(pr_free) char *text = NULL;
-	char line[LINE_BYTES];
+	char line[LINE_BYTES], done[96];
 	size_t text_bytes = 0;
 
 	if (strcmp(mode, "observe") != 0 && strcmp(mode, "enforce") != 0) {
@@ -96,12 +95,14 @@ int admin_mode_set(struct call *call)
 		.text = text,
 		.text_bytes = text_bytes,
 	};
-	ret = admin_policy_publish(call, &revision, base, NULL, true, &number);
-	if (ret != PR_OK) {
-		return ret;
-	}
-	return call_ok(call, number,
-	               "%s is now in %s, revision %llu; undo: portreeve policy rollback %llu",
-	               is_default ? "every endpoint without a mode of its own" : group, mode,
-	               (unsigned long long)number, (unsigned long long)base);
+	(void)snprintf(done, sizeof(done), "%.64s is now in %s",
+	               is_default ? "every endpoint without a mode of its own" : group, mode);
+	struct publish publish = {
+		.action = "mode",
+		.done = done,
+		.base = call->admin->view.revision,
+		.force = codec_doc_u64(call->document, CODEC_MODE_SET_FORCE) != 0,
+		.connections_field = CODEC_MODE_SET_CONNECTIONS,
+	};
+	return admin_policy_publish(call, &publish, &revision);
 }

@@ -273,5 +273,10 @@ int admin_peer_set(struct call *call)
 	char by[80], whom[80];
 	log_info("'%s' %s %s '%s'", pr_log_escape(call_author(call), by, sizeof(by)), status,
 	         peer.role, pr_log_escape(peer.name, whom, sizeof(whom)));
-	return call_ok(call, 1, "%s %s is %s", peer.role, peer.name, status);
+	char target[96], undo[96] = "";
+	(void)snprintf(target, sizeof(target), "%s %s", peer.role, peer.name);
+	(void)snprintf(undo, sizeof(undo), "portreeve agent %s %s", approve ? "revoke" : "approve",
+	               pr_uuid_format(&peer.id, whom));
+	admin_audit(call, approve ? "approve" : "revoke", target, "", undo);
+	return call_ok(call, 1, "%s %s is %s; undo: %s", peer.role, peer.name, status, undo);
 }

@@ -3,10 +3,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/log.h"
 #include "controller/internal.h"
 
-#define LOG_COMPONENT     "admin"
 #define MESSAGE_MAX_BYTES 1024
 
 int admin_policy_parse(struct call *call, const char *text, size_t size_bytes,
@@ -29,49 +27,7 @@ int admin_policy_parse(struct call *call, const char *text, size_t size_bytes,
 	                 errors->total, errors->total == 1 ? "" : "s");
 }
 
-/* Would this policy cut the lifeline or the one who commits? Not judged yet: the place for it. */
-static int commit_guard(struct call *call, const policy_model_t *model, bool force)
-{
-	(void)call;
-	(void)model;
-	(void)force;
-	return PR_OK;
-}
-
-int admin_policy_publish(struct call *call, const struct store_revision *revision, uint64_t base,
-                         const struct pr_uuid *draft_of, bool force, uint64_t *ret_revision)
-{
-	_cleanup_(policy_model_destroy) policy_model_t *model = NULL;
-	const struct authority *authority = &call->admin->setup.authority;
-
-	int ret = admin_policy_parse(call, revision->text, revision->text_bytes, &model);
-	if (ret == PR_OK) {
-		ret = commit_guard(call, model, force);
-	}
-	if (ret == PR_OK && !force) {
-		ret = admin_policy_expect_commit(call, model);
-	}
-	if (ret == PR_OK) {
-		ret = authority->commit(authority->self, base, revision, draft_of, ret_revision);
-	}
-	if (ret == PR_ECONFLICT) {
-		return call_fail(
-			call, ret,
-			"somebody committed meanwhile: revision %llu is in force, yours was "
-			"made from %llu; export, merge and import again",
-			(unsigned long long)call->admin->view.revision, (unsigned long long)base);
-	}
-	if (ret != PR_OK) {
-		return ret;
-	}
-	char name[80];
-	log_info("policy revision %llu by '%s'", (unsigned long long)*ret_revision,
-	         pr_log_escape(revision->author, name, sizeof(name)));
-	admin_changed(call->admin);
-	return PR_OK;
-}
-
-/* ---- check, import, commit ---- */
+/* ---- check, commit, roll back ---- */
 
 int admin_policy_check(struct call *call)
 {
@@ -103,12 +59,7 @@ int admin_policy_check(struct call *call)
 		               tests.untried, tests.untried_first);
 	}
 	size_t groups = policy_model_group_count(model);
-	for (size_t i = 0; i < groups; i++) {
-		const char *name = policy_model_group(model, i)->name;
-		if (policy_image_group_members(image, name, NULL, 0) <= 0) {
-			first_empty = empty++ == 0 ? name : first_empty;
-		}
-	}
+	empty = admin_groups_empty(model, image, &first_empty);
 	if (empty == 0) {
 		return call_ok(call, policy_model_rule_count(model),
 		               "good: rules %zu, groups %zu, expect lines %zu%s",
@@ -119,36 +70,6 @@ int admin_policy_check(struct call *call)
 	               "expect lines %zu%s",
 	               policy_model_rule_count(model), groups, empty, first_empty,
 	               empty > 1 ? ", ..." : "", tests.lines, untried);
-}
-
-int admin_policy_import(struct call *call)
-{
-	_cleanup_(policy_model_destroy) policy_model_t *model = NULL;
-	const char *text = codec_doc_text(call->document, CODEC_POLICY_IMPORT_TEXT);
-	struct store_draft draft = {
-		.base = call->admin->view.revision,
-		.time_wall_ns = call->admin->now_wall_ns,
-		.text_bytes = strlen(text),
-	};
-
-	int ret = admin_policy_parse(call, text, draft.text_bytes, &model);
-	if (ret != PR_OK) {
-		return ret;
-	}
-	_cleanup_(pr_free) char *copy = strdup(text);
-	if (copy == NULL) {
-		return PR_ENOMEM;
-	}
-	draft.text = copy;
-	ret = store_draft_put(call->admin->setup.store, &call->frame->peer.id, &draft);
-	if (ret != PR_OK) {
-		return ret;
-	}
-	return call_ok(call, policy_model_rule_count(model),
-	               "draft with %zu rule%s, made from revision %llu; commit puts it in force",
-	               policy_model_rule_count(model),
-	               policy_model_rule_count(model) == 1 ? "" : "s",
-	               (unsigned long long)draft.base);
 }
 
 static int check_message(struct call *call, const char *message)
@@ -181,9 +102,7 @@ int admin_policy_commit(struct call *call)
 	_cleanup_(store_draft_done) struct store_draft draft = { 0 };
 	const char *message = codec_doc_text(call->document, CODEC_POLICY_COMMIT_MESSAGE);
 	uint64_t base = codec_doc_u64(call->document, CODEC_POLICY_COMMIT_BASE);
-	bool force = codec_doc_u64(call->document, CODEC_POLICY_COMMIT_FORCE) != 0;
 	const struct pr_uuid *author = &call->frame->peer.id;
-	uint64_t number = 0;
 
 	int ret = check_message(call, message);
 	if (ret != PR_OK) {
@@ -191,22 +110,24 @@ int admin_policy_commit(struct call *call)
 	}
 	ret = store_draft_get(call->admin->setup.store, author, &draft);
 	if (ret == PR_ENOENT) {
-		return call_fail(call, ret, "there is no draft of yours: import a policy first");
+		return call_fail(call, ret,
+		                 "there is no draft of yours: `policy edit`, `policy add` or "
+		                 "`policy import` make one");
 	}
 	if (ret != PR_OK) {
 		return ret;
 	}
 	struct store_revision revision = revision_of(call, draft.text, draft.text_bytes, message);
-	ret = admin_policy_publish(call, &revision, base != 0 ? base : draft.base, author, force,
-	                           &number);
-	if (ret != PR_OK) {
-		return ret;
-	}
-	return call_ok(call, number,
-	               "revision %llu is in force; undo: portreeve policy rollback "
-	               "%llu",
-	               (unsigned long long)number,
-	               (unsigned long long)(base != 0 ? base : draft.base));
+	struct publish publish = {
+		.action = "commit",
+		.base = base != 0 ? base : draft.base,
+		.draft_of = author,
+		.confirm_s = codec_doc_u64(call->document, CODEC_POLICY_COMMIT_CONFIRM),
+		.force = codec_doc_u64(call->document, CODEC_POLICY_COMMIT_FORCE) != 0,
+		.run_expects = true,
+		.connections_field = CODEC_POLICY_COMMIT_CONNECTIONS,
+	};
+	return admin_policy_publish(call, &publish, &revision);
 }
 
 int admin_policy_rollback(struct call *call)
@@ -215,8 +136,7 @@ int admin_policy_rollback(struct call *call)
 	uint64_t wanted = codec_doc_u64(call->document, CODEC_POLICY_ROLLBACK_REVISION);
 	const char *message = codec_doc_text(call->document, CODEC_POLICY_ROLLBACK_MESSAGE);
 	const struct authority *authority = &call->admin->setup.authority;
-	uint64_t number = 0, base = call->admin->view.revision;
-	char own_message[64];
+	char own_message[64], done[64];
 
 	(void)snprintf(own_message, sizeof(own_message), "roll back to revision %llu",
 	               (unsigned long long)wanted);
@@ -233,15 +153,17 @@ int admin_policy_rollback(struct call *call)
 	}
 	struct store_revision revision = revision_of(call, old.text, old.text_bytes,
 	                                             message[0] != '\0' ? message : own_message);
-	ret = admin_policy_publish(call, &revision, base, NULL, true, &number);
-	if (ret != PR_OK) {
-		return ret;
-	}
-	return call_ok(call, number,
-	               "revision %llu is in force, with the text of %llu; undo: portreeve policy "
-	               "rollback %llu",
-	               (unsigned long long)number, (unsigned long long)wanted,
-	               (unsigned long long)base);
+	struct publish publish = {
+		.action = "rollback",
+		.base = call->admin->view.revision,
+		.force = codec_doc_u64(call->document, CODEC_POLICY_ROLLBACK_FORCE) != 0,
+		.is_rollback = true,
+		.connections_field = CODEC_POLICY_ROLLBACK_CONNECTIONS,
+	};
+	(void)snprintf(done, sizeof(done), "the text of revision %llu is back",
+	               (unsigned long long)wanted);
+	publish.done = done;
+	return admin_policy_publish(call, &publish, &revision);
 }
 
 /* ---- get, log ---- */

@@ -159,10 +159,18 @@ int admin_inventory_end(struct call *call);
 int admin_state_get(struct call *call);
 int admin_status_get(struct call *call);
 int admin_endpoints_get(struct call *call);
+int admin_groups_get(struct call *call);
 int admin_group_members(struct call *call);
+int admin_group_preview(struct call *call);
+int admin_explain_get(struct call *call);
+int admin_reach_get(struct call *call);
+int admin_audit_get(struct call *call);
 int admin_policy_check(struct call *call);
 int admin_policy_get(struct call *call);
 int admin_policy_import(struct call *call);
+int admin_policy_edit(struct call *call);
+int admin_policy_discard(struct call *call);
+int admin_policy_confirm(struct call *call);
 int admin_policy_commit(struct call *call);
 int admin_policy_log(struct call *call);
 int admin_policy_rollback(struct call *call);
@@ -192,7 +200,6 @@ void admin_lifeline_add(struct admin *admin, const struct directory_endpoint *ho
 /** Parse a policy text; errors become details. */
 int admin_policy_parse(struct call *call, const char *text, size_t size_bytes,
                        policy_model_t **ret_model);
-/** Commit a text, by whatever way it came; the number of the new revision. */
 /**
  * Run the expect lines of a model. PR_EPOLICY with a detail for each that fails; the answer is left
  * to be sent.
@@ -200,10 +207,64 @@ int admin_policy_parse(struct call *call, const char *text, size_t size_bytes,
 int admin_policy_expect(struct call *call, const policy_model_t *model, const policy_image_t *image,
                         const struct policy_endpoint *endpoints, size_t count,
                         struct policy_expect_result *ret_result);
-/** The same before a commit, against the endpoints of now. */
-int admin_policy_expect_commit(struct call *call, const policy_model_t *model);
-int admin_policy_publish(struct call *call, const struct store_revision *revision, uint64_t base,
-                         const struct pr_uuid *draft_of, bool force, uint64_t *ret_revision);
+
+/* ---- putting a text in force (admin_publish.c, admin_guard.c, admin_confirm.c) ---- */
+
+/** How a text comes to be in force. */
+struct publish {
+	const char *action;             /* for the audit log */
+	const char *done;               /* first words of the answer; NULL: none */
+	uint64_t base;                  /* the revision it was made from */
+	const struct pr_uuid *draft_of; /* whose draft ends with it; NULL: none */
+	uint64_t confirm_s;             /* goes back unless confirmed within; 0: stays */
+	bool force;                     /* whatever it cuts */
+	bool is_rollback;               /* also ends a trial */
+	bool run_expects;
+	unsigned connections_field; /* of the call's document: what the committer needs */
+};
+
+/** Commit a text and answer: revision, warnings, undo. */
+int admin_policy_publish(struct call *call, const struct publish *publish,
+                         const struct store_revision *revision);
+/** PR_EPERM, said: a lifeline of the policy, or a connection of the committer, would be cut. */
+int admin_guard(struct call *call, const struct publish *publish, const policy_model_t *model,
+                const policy_image_t *image);
+/** PR_EBUSY, said: another commit is on trial. */
+int admin_confirm_check(struct call *call, const struct publish *publish);
+/** Before a commit: note that it is on trial, or end the trial that there was. */
+int admin_confirm_begin(struct call *call, const struct publish *publish);
+/** That commit did not happen. */
+void admin_confirm_cancel(struct admin *admin);
+/** Take back what was not confirmed in time. */
+void admin_confirm_tick(struct admin *admin);
+/** How many groups nobody is in, and the name of the first of them. */
+size_t admin_groups_empty(const policy_model_t *model, const policy_image_t *image,
+                          const char **ret_first);
+
+/* ---- drafts (admin_draft.c) ---- */
+
+/** The policy in force, or a key's draft, with its image. */
+struct draft_view {
+	const policy_model_t *model;
+	const policy_image_t *image;
+	uint64_t revision; /* all ones: a draft */
+	policy_model_t *own_model;
+	policy_image_t *own_image;
+};
+
+/** PR_ENOENT, said: no draft; PR_EAGAIN, said: no policy yet. */
+int draft_view_open(struct call *call, bool draft, struct draft_view *ret_view) _must_check_;
+void draft_view_done(struct draft_view *view);
+
+/* ---- audit (admin_audit.c) ---- */
+
+/** Note a change that the asking key has made. Texts may be NULL. */
+void admin_audit(struct call *call, const char *action, const char *target, const char *reason,
+                 const char *undo);
+/** Note a change that the controller has made by itself. */
+void admin_audit_self(struct admin *admin, const char *action, const char *target,
+                      const char *reason, const char *undo);
+
 void admin_peer_document(struct admin *admin, const struct store_peer *peer, codec_doc_t *document);
 /** Parse the address and port of tcp://ADDRESS:PORT. PR_EINVAL. */
 int admin_address_parse(const char *endpoint, struct pr_addr *ret_addr, uint16_t *ret_port);

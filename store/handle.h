@@ -19,6 +19,7 @@ enum store_database {
 	STORE_DB_PEER_KEY,         /* public key -> id */
 	STORE_DB_VALUE,            /* name -> bytes */
 	STORE_DB_NUMBER,           /* name -> number */
+	STORE_DB_AUDIT,            /* number -> who changed what */
 	_STORE_DB_MAX,
 };
 

@@ -19,6 +19,7 @@ static const char *const database_names[_STORE_DB_MAX] = {
 	[STORE_DB_PEER_KEY] = "peer_key",
 	[STORE_DB_VALUE] = "value",
 	[STORE_DB_NUMBER] = "number",
+	[STORE_DB_AUDIT] = "audit",
 };
 
 int store_open(const struct store_options *options, store_t **ret_store)

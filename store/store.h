@@ -290,3 +290,20 @@ int store_value_list(store_t *store, const char *prefix,
 int store_number_next(store_t *store, const char *name, uint64_t *ret_number) _must_check_;
 /** Its last value; 0: none yet. */
 int store_number_get(store_t *store, const char *name, uint64_t *ret_number) _must_check_;
+
+/* ---- audit: who changed what ---- */
+
+struct store_audit {
+	uint64_t number; /* from 1, no holes; set by the store */
+	uint64_t time_wall_ns;
+	struct pr_uuid key; /* null: the controller by itself */
+	const char *name;   /* of the key then */
+	const char *action, *target, *reason, *undo;
+};
+
+/** Append an entry; texts that are NULL are "". Entries are never changed or deleted. */
+int store_audit_add(store_t *store, const struct store_audit *entry) _must_check_;
+/** Newest first; texts are borrowed for the call; false stops. @param limit  0: all. */
+int store_audit_list(store_t *store, size_t limit,
+                     bool (*visit)(void *arg, const struct store_audit *entry),
+                     void *arg) _must_check_;
