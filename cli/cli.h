@@ -31,6 +31,7 @@ enum cli_exit {
 	CLI_DENIED = 4,
 	CLI_CONFLICT = 5,
 	CLI_UNREACHABLE = 6,
+	CLI_NOT_ALLOWED = 10, /* `explain`: the policy does not allow it */
 };
 
 struct cli;
@@ -42,7 +43,8 @@ struct cli;
 /** Every option of any command. */
 struct cli_options {
 	const char *config, *since, *until, *limit, *message, *role, *name, *life, *key;
-	bool json, wide, follow, denied, force, pending, offline, help, version;
+	const char *confirm_within, *base, *user, *process, *to_user, *to_process, *from, *to;
+	bool json, wide, follow, denied, force, pending, offline, draft, help, version;
 	const char *words[CLI_WORDS_MAX]; /* what is no option, without the command's own words */
 	size_t word_count;
 };
@@ -67,6 +69,15 @@ enum cli_option_id {
 	CLI_OPTION_LIFE,
 	CLI_OPTION_PENDING,
 	CLI_OPTION_KEY,
+	CLI_OPTION_CONFIRM_WITHIN,
+	CLI_OPTION_BASE,
+	CLI_OPTION_USER,
+	CLI_OPTION_PROCESS,
+	CLI_OPTION_TO_USER,
+	CLI_OPTION_TO_PROCESS,
+	CLI_OPTION_FROM,
+	CLI_OPTION_TO,
+	CLI_OPTION_DRAFT,
 	_CLI_OPTION_MAX,
 };
 
@@ -232,6 +243,7 @@ struct cli {
 	struct cli_options options;
 	const struct cli_command *command;
 	struct cli_session session;
+	bool absent_is_fine; /* an answer "no such ..." is CLI_NOT_FOUND and not said */
 };
 
 /** Error line "portreeve: ..." on cli->err; evaluates to the status given. */
@@ -274,7 +286,71 @@ int cli_refused(struct cli *cli, const codec_doc_t *error) _must_check_;
 
 /* ---- commands: each returns an exit status ---- */
 
+/* request.c: takes @p request, which may be NULL */
+/** Ask the controller for one answer. */
+int cli_controller_ask(struct cli *cli, codec_doc_t *request,
+                       codec_doc_t **ret_answer) _must_check_;
+/** Ask it for a list. */
+int cli_controller_list(struct cli *cli, codec_doc_t *request, cli_visit_fn visit,
+                        void *arg) _must_check_;
+/** Say the controller's OK: what was done and how to undo it. @p number_name in JSON; may be NULL.
+ */
+int cli_done_say(struct cli *cli, const codec_doc_t *answer, const char *number_name,
+                 const char *fallback);
+/** -n. */
+int cli_limit_read(struct cli *cli, uint64_t *ret_limit) _must_check_;
+int cli_rule_number(struct cli *cli, const char *text, uint64_t *ret_number) _must_check_;
+/** Name the committer's own connections in a request. */
+void cli_connections_add(codec_doc_t *request, unsigned field);
+
+/* policy_edit.c */
+#define CLI_LINE_BYTES 8192 /* a line of policy, every byte with a backslash */
+/**
+ * Words of the command line as a line of policy: those with blanks in quotes. One word alone is the
+ * line as it is. @p first stands in front; NULL: nothing.
+ */
+int cli_words_join(struct cli *cli, const char *first, const char *const *words, size_t count,
+                   char line[static CLI_LINE_BYTES]) _must_check_;
+
+/* file.c */
+/** All of a file ("-": standard input), terminated, malloc'd; without NUL bytes inside. */
+int cli_file_read(struct cli *cli, const char *path, char **ret_text,
+                  size_t *ret_bytes) _must_check_;
+/** Make a file of the user's own with a text in it. */
+int cli_file_make(struct cli *cli, const char *text, char path[static CLI_PATH_BYTES]) _must_check_;
+
+/* program.c */
+/** A file without a name that holds a text; shown to programs as /proc/self/fd/N. Negative errno.
+ */
+int cli_text_fd(const char *text) _must_check_;
+/**
+ * Run a program and take its output. An exit status of ours; the program's own in @p ret_exit.
+ * @param ret_output  NULL: it keeps our terminal. Else malloc'd text.
+ */
+int cli_program_run(struct cli *cli, const char *const *argv, int *ret_exit,
+                    char **ret_output) _must_check_;
+
+/* policy_text.c, policy_file.c, for their kin */
+/** Print the difference of two texts. @p ret_differ may be NULL. */
+int cli_diff_print(struct cli *cli, const char *old_label, const char *old_text,
+                   const char *new_label, const char *new_text, bool *ret_differ) _must_check_;
+/** Behind a refused commit: what the other did, and what the draft does. */
+int cli_policy_conflict_show(struct cli *cli);
+/** Read a text, say its errors. */
+int cli_policy_text_check(struct cli *cli, const char *path, const char *text, size_t size_bytes,
+                          size_t *ret_rules) _must_check_;
+/** Make a text the draft. @param base  0: the revision in force. */
+int cli_policy_import(struct cli *cli, const char *text, uint64_t base,
+                      codec_doc_t **ret_answer) _must_check_;
+
+/* hosts.c */
+/** Ask for endpoints and print them; @p nobody is said if there are none. Takes the request. */
+int cli_endpoints_list(struct cli *cli, codec_doc_t *request, const char *nobody) _must_check_;
+
 /* policy.c, for its kin */
+/** "draft", a number; NULL: 0, the one in force. */
+int cli_revision_read(struct cli *cli, const char *text, uint64_t *ret_revision) _must_check_;
+int cli_policy_fetch(struct cli *cli, uint64_t revision, codec_doc_t **ret_policy) _must_check_;
 /** The policy that the first word names: "draft", a revision, nothing: the one in force. */
 int cli_policy_get(struct cli *cli, codec_doc_t **ret_policy) _must_check_;
 /** A note on which policy this is, by whom and why. */
@@ -293,6 +369,23 @@ int cli_run_policy_export(struct cli *cli);
 int cli_run_policy_commit(struct cli *cli);
 int cli_run_policy_log(struct cli *cli);
 int cli_run_policy_rollback(struct cli *cli);
+int cli_run_policy_edit(struct cli *cli);
+int cli_run_policy_add(struct cli *cli);
+int cli_run_policy_rm(struct cli *cli);
+int cli_run_policy_mv(struct cli *cli);
+int cli_run_policy_enable(struct cli *cli);
+int cli_run_policy_disable(struct cli *cli);
+int cli_run_policy_stage(struct cli *cli);
+int cli_run_policy_diff(struct cli *cli);
+int cli_run_policy_rebase(struct cli *cli);
+int cli_run_policy_confirm(struct cli *cli);
+int cli_run_policy_discard(struct cli *cli);
+int cli_run_group_list(struct cli *cli);
+int cli_run_group_create(struct cli *cli);
+int cli_run_group_preview(struct cli *cli);
+int cli_run_explain(struct cli *cli);
+int cli_run_reach(struct cli *cli);
+int cli_run_audit(struct cli *cli);
 int cli_run_mode(struct cli *cli);
 int cli_run_enroll(struct cli *cli);
 int cli_run_join(struct cli *cli);

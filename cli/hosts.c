@@ -186,18 +186,14 @@ int cli_run_show(struct cli *cli)
 	return CLI_DONE;
 }
 
-int cli_run_group_members(struct cli *cli)
+int cli_endpoints_list(struct cli *cli, codec_doc_t *request, const char *nobody)
 {
-	_cleanup_(codec_doc_destroy) codec_doc_t *request = codec_doc_new(CODEC_GROUP_MEMBERS);
+	_cleanup_(codec_doc_destroy) codec_doc_t *owned = request;
 	_cleanup_(list_done) struct list list = { 0 };
-	int status;
+	int status = ask(cli, owned, &list);
 
-	if (request != NULL) {
-		codec_doc_set_text(request, CODEC_GROUP_MEMBERS_GROUP, cli->options.words[0]);
-	}
-	status = ask(cli, request, &list);
 	if (status == CLI_DONE && list.count == 0) {
-		cli_note(cli, "the group has no members now: its rules match nothing");
+		cli_note(cli, "%s", nobody);
 	}
 	return status == CLI_DONE ? list_print(cli, &list) : status;
 }

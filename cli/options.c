@@ -37,6 +37,21 @@ const struct cli_option cli_option_rows[_CLI_OPTION_MAX] = {
 	[CLI_OPTION_PENDING] = { "pending", 0, NULL, "needs `agent approve` afterwards",
 	                         FIELD(pending) },
 	[CLI_OPTION_KEY] = { "key", 0, "FILE", "write the new key to FILE", FIELD(key) },
+	[CLI_OPTION_CONFIRM_WITHIN] = { "confirm-within", 0, "TIME",
+	                                "goes back by itself unless `policy confirm` comes within",
+	                                FIELD(confirm_within) },
+	[CLI_OPTION_BASE] = { "base", 0, "REVISION",
+	                      "what the text was made from; else the one in force", FIELD(base) },
+	[CLI_OPTION_USER] = { "user", 0, "USER", "user of the initiator", FIELD(user) },
+	[CLI_OPTION_PROCESS] = { "process", 0, "PATH", "executable of the initiator",
+	                         FIELD(process) },
+	[CLI_OPTION_TO_USER] = { "to-user", 0, "USER", "user of the terminator", FIELD(to_user) },
+	[CLI_OPTION_TO_PROCESS] = { "to-process", 0, "PATH", "executable of the terminator",
+	                            FIELD(to_process) },
+	[CLI_OPTION_FROM] = { "from", 0, "WHO", "whom may it reach?", FIELD(from) },
+	[CLI_OPTION_TO] = { "to", 0, "WHO", "who may reach it?", FIELD(to) },
+	[CLI_OPTION_DRAFT] = { "draft", 0, NULL, "by your draft, not by the policy in force",
+	                       FIELD(draft) },
 };
 
 #define COMMON (1U << CLI_OPTION_CONFIG | 1U << CLI_OPTION_JSON | 1U << CLI_OPTION_HELP)

@@ -15,12 +15,74 @@ static const struct cli_column columns[] = {
 	{ "PROCESS", 40 }, { "STATUS", 0 },       { "COMMENT", 60 },
 };
 
+/* Names of endpoints, for operands that are UUIDs. */
+struct known {
+	struct pr_uuid *ids;
+	char (*names)[POLICY_NAME_MAX_BYTES + 1];
+	size_t count, max;
+};
+
+static void known_done(struct known *known)
+{
+	free(known->ids);
+	free(known->names);
+}
+
+static bool known_take(void *arg, codec_doc_t **item_p)
+{
+	struct known *known = arg;
+	const codec_doc_t *item = *item_p;
+
+	if (codec_doc_type(item) != CODEC_ENDPOINT) {
+		return true;
+	}
+	if (known->count == known->max) {
+		size_t max = known->max != 0 ? 2 * known->max : 64;
+		struct pr_uuid *ids = realloc(known->ids, max * sizeof(*ids));
+		known->ids = ids != NULL ? ids : known->ids;
+		char(*names)[POLICY_NAME_MAX_BYTES + 1] =
+			realloc(known->names, max * sizeof(*names));
+		known->names = names != NULL ? names : known->names;
+		if (ids == NULL || names == NULL) {
+			return false;
+		}
+		known->max = max;
+	}
+	known->ids[known->count] = codec_doc_uuid(item, CODEC_ENDPOINT_UUID);
+	(void)snprintf(known->names[known->count++], sizeof(*known->names), "%s",
+	               codec_doc_text(item, CODEC_ENDPOINT_NAME));
+	return true;
+}
+
+static bool has_uuid(const policy_model_t *model)
+{
+	for (size_t i = 0; i < policy_model_rule_count(model); i++) {
+		const struct policy_rule *rule = policy_model_rule(model, i);
+		if (rule->source.kind == POLICY_OPERAND_ENDPOINT ||
+		    rule->destination.kind == POLICY_OPERAND_ENDPOINT) {
+			return true;
+		}
+	}
+	return false;
+}
+
+static const char *known_name(const struct known *known, const struct policy_operand *operand)
+{
+	for (size_t i = 0; operand->kind == POLICY_OPERAND_ENDPOINT && i < known->count; i++) {
+		if (pr_uuid_equal(&known->ids[i], &operand->endpoint)) {
+			return known->names[i];
+		}
+	}
+	return "";
+}
+
 /* One rule as text; services may be long, all else is bounded by the grammar. */
 struct shown {
 	char user[POLICY_NAME_MAX_BYTES + 8], to_user[POLICY_NAME_MAX_BYTES + 8];
 	char source[POLICY_NAME_MAX_BYTES + 16], destination[POLICY_NAME_MAX_BYTES + 16];
 	char services[POLICY_LINE_MAX_BYTES + 1];
-	const char *process, *to_process; /* NULL: any */
+	const char *source_name, *destination_name; /* of a UUID; "": none, or not known */
+	const char *process, *to_process;           /* NULL: any */
 	const char *status;
 };
 
@@ -33,7 +95,8 @@ static void user_format(const struct policy_user_match *match, char *text, size_
 	}
 }
 
-static void rule_show(const struct policy_rule *rule, uint64_t now_wall_ns, struct shown *shown)
+static void rule_show(const struct policy_rule *rule, const struct known *known,
+                      uint64_t now_wall_ns, struct shown *shown)
 {
 	bool expired = rule->expires_wall_ns != 0 && rule->expires_wall_ns <= now_wall_ns;
 
@@ -44,6 +107,8 @@ static void rule_show(const struct policy_rule *rule, uint64_t now_wall_ns, stru
 	                            sizeof(shown->destination));
 	(void)policy_services_format(rule->services, rule->service_count, shown->services,
 	                             sizeof(shown->services));
+	shown->source_name = known_name(known, &rule->source);
+	shown->destination_name = known_name(known, &rule->destination);
 	shown->process = rule->process.path;
 	shown->to_process = rule->to_process.path;
 	shown->status = expired ? "expired" : policy_status_name(rule->status);
@@ -52,13 +117,15 @@ static void rule_show(const struct policy_rule *rule, uint64_t now_wall_ns, stru
 static int rule_json(struct cli *cli, const struct policy_rule *rule, const struct shown *shown)
 {
 	json_t *object = json_pack(
-		"{s:I, s:s, s:o, s:o, s:s, s:s, s:s, s:o, s:o, s:s, s:o, s:o, s:o}", "rule",
-		(json_int_t)rule->number, "action", policy_action_name(rule->action), "user",
-		cli_json_text(shown->user), "to_user", cli_json_text(shown->to_user), "source",
-		shown->source, "destination", shown->destination, "service", shown->services,
-		"process", cli_json_text(shown->process != NULL ? shown->process : ""),
-		"to_process", cli_json_text(shown->to_process != NULL ? shown->to_process : ""),
-		"status", shown->status, "expires",
+		"{s:I, s:s, s:o, s:o, s:s, s:o, s:s, s:o, s:s, s:o, s:o, s:s, s:o, s:o, s:o}",
+		"rule", (json_int_t)rule->number, "action", policy_action_name(rule->action),
+		"user", cli_json_text(shown->user), "to_user", cli_json_text(shown->to_user),
+		"source", shown->source, "source_name", cli_json_text(shown->source_name),
+		"destination", shown->destination, "destination_name",
+		cli_json_text(shown->destination_name), "service", shown->services, "process",
+		cli_json_text(shown->process != NULL ? shown->process : ""), "to_process",
+		cli_json_text(shown->to_process != NULL ? shown->to_process : ""), "status",
+		shown->status, "expires",
 		rule->expires_wall_ns != 0 ? cli_json_time(rule->expires_wall_ns) : json_null(),
 		"owner", cli_json_text(rule->owner != NULL ? rule->owner : ""), "comment",
 		cli_json_text(rule->comment != NULL ? rule->comment : ""));
@@ -88,8 +155,11 @@ static void rule_cells(cli_table_t *table, const struct policy_rule *rule,
 	cli_table_cell(table, CLI_PLAIN, "%" PRIu32, rule->number);
 	cli_table_cell(table, enabled ? tint : CLI_MUTED, "%s", policy_action_name(rule->action));
 	ends_cell(table, shown->user, shown->to_user);
-	cli_table_cell(table, CLI_PLAIN, "%s", shown->source);
-	cli_table_cell(table, CLI_PLAIN, "%s", shown->destination);
+	cli_table_cell(table, CLI_PLAIN, "%s",
+	               shown->source_name[0] != '\0' ? shown->source_name : shown->source);
+	cli_table_cell(table, CLI_PLAIN, "%s",
+	               shown->destination_name[0] != '\0' ? shown->destination_name
+	                                                  : shown->destination);
 	cli_table_cell(table, CLI_PLAIN, "%s", shown->services);
 	ends_cell(table, shown->process, shown->to_process);
 	cli_table_cell(table, enabled ? CLI_PLAIN : CLI_WARN, "%s", shown->status);
@@ -99,6 +169,7 @@ static void rule_cells(cli_table_t *table, const struct policy_rule *rule,
 static int rules_print(struct cli *cli, const policy_model_t *model)
 {
 	uint64_t now_wall_ns = pr_clock_wall_ns();
+	_cleanup_(known_done) struct known known = { 0 };
 	int status = CLI_DONE;
 	_cleanup_(cli_table_destroy) cli_table_t *table =
 		cli_table_new(&cli->style, cli->out, columns, PR_ARRAY_LEN(columns));
@@ -106,10 +177,14 @@ static int rules_print(struct cli *cli, const policy_model_t *model)
 	if (table == NULL) {
 		return cli_fail(cli, CLI_ERROR, "%s", pr_strerror(PR_ENOMEM));
 	}
+	if (has_uuid(model)) {
+		status = cli_controller_list(cli, codec_doc_new(CODEC_ENDPOINTS_GET), known_take,
+		                             &known);
+	}
 	for (size_t i = 0; status == CLI_DONE && i < policy_model_rule_count(model); i++) {
 		const struct policy_rule *rule = policy_model_rule(model, i);
 		struct shown shown;
-		rule_show(rule, now_wall_ns, &shown);
+		rule_show(rule, &known, now_wall_ns, &shown);
 		if (cli->options.json) {
 			status = rule_json(cli, rule, &shown);
 		} else {

@@ -323,7 +323,10 @@ int cli_ask(struct cli *cli, struct cli_peer *peer, codec_doc_t *request, cli_vi
 		}
 		enum codec_type type = codec_doc_type(doc);
 		if (type == CODEC_ERROR) {
-			return cli_refused(cli, doc);
+			bool absent =
+				strcmp(codec_doc_text(doc, CODEC_ERROR_CODE), "PR_ENOENT") == 0;
+			return absent && cli->absent_is_fine ? (int)CLI_NOT_FOUND
+			                                     : cli_refused(cli, doc);
 		}
 		if (visit == NULL || type == CODEC_OK || type == CODEC_END) {
 			if (ret_answer != NULL) {

@@ -316,23 +316,19 @@ static bool is_known_operand(const policy_model_t *model, const char *word)
 	       pr_prefix_parse(word, &prefix) == PR_OK;
 }
 
-/* The word behind `from` or `to`; leaves what it does not know for the parser to tell. */
+/* The word behind `from` or `to`; @p id is "" where it stays as it is. */
 static int operand_resolve(struct call *call, const policy_model_t *model, const char *word,
                            char id[static PR_UUID_TEXT_BYTES])
 {
-	_cleanup_(names_done) struct names names = { 0 };
 	const struct directory_endpoint *endpoint = NULL;
 
 	id[0] = '\0';
 	if (is_known_operand(model, word)) {
 		return PR_OK;
 	}
-	int ret = names_find(call->admin, word, &names);
-	if (ret == PR_OK && names.count > 0) {
-		ret = names_find_one(call, word, &endpoint);
-		if (ret == PR_OK) {
-			(void)pr_uuid_format(&endpoint->policy.id, id);
-		}
+	int ret = names_find_one(call, word, model, &endpoint);
+	if (ret == PR_OK) {
+		(void)pr_uuid_format(&endpoint->policy.id, id);
 	}
 	return ret;
 }
@@ -389,10 +385,8 @@ static int edit_answer(const struct change *change, uint64_t base)
 	if (answer == NULL) {
 		return PR_ENOMEM;
 	}
-	(void)snprintf(text, sizeof(text),
-	               "%s (your draft, made from revision %llu; `portreeve policy commit -m WHY` "
-	               "puts it in force); undo: %s",
-	               change->done, (unsigned long long)base, change->undo);
+	(void)snprintf(text, sizeof(text), "draft of revision %llu: %s; undo: %s",
+	               (unsigned long long)base, change->done, change->undo);
 	codec_doc_set_text(answer, CODEC_OK_TEXT, text);
 	codec_doc_set_u64(answer, CODEC_OK_NUMBER, change->number);
 	return call_send(change->call, answer);
@@ -421,10 +415,10 @@ static int edit(struct call *call, struct change *change)
 	if (strcmp(name, "add") == 0 && strncmp(asked, "group", 5) != 0 &&
 	    strlen(asked) <= POLICY_LINE_MAX_BYTES) {
 		ret = line_resolve(call, change->model, asked, line, 2 * POLICY_LINE_MAX_BYTES);
-		if (ret == PR_EAMBIG || ret == PR_ENOMEM) {
+		if (ret != PR_OK) {
 			return ret;
 		}
-		change->line = ret == PR_OK ? line : asked;
+		change->line = line;
 	}
 	ret = change_make(change, name);
 	if (ret == PR_OK) {

@@ -70,7 +70,7 @@ int admin_endpoints_get(struct call *call)
 	if (name[0] == '\0') {
 		directory_each(call->admin->view.directory, names_take, &names);
 	} else {
-		ret = names_find_one(call, name, &one);
+		ret = names_find_one(call, name, NULL, &one);
 		if (ret == PR_OK) {
 			(void)names_take(&names, one);
 		}

@@ -168,6 +168,16 @@ int admin_policy_rollback(struct call *call)
 
 /* ---- get, log ---- */
 
+static void count_rules(const char *text, size_t size_bytes, codec_doc_t *answer)
+{
+	_cleanup_(policy_model_destroy) policy_model_t *model = NULL;
+	_cleanup_(pr_free) struct policy_errors *errors = calloc(1, sizeof(*errors));
+
+	if (errors != NULL && policy_text_parse(text, size_bytes, errors, &model) == PR_OK) {
+		codec_doc_set_u64(answer, CODEC_POLICY_RULES, policy_model_rule_count(model));
+	}
+}
+
 static int get_draft(struct call *call, codec_doc_t *answer)
 {
 	_cleanup_(store_draft_done) struct store_draft draft = { 0 };
@@ -184,6 +194,7 @@ static int get_draft(struct call *call, codec_doc_t *answer)
 	codec_doc_set_text(answer, CODEC_POLICY_AUTHOR, call_author(call));
 	codec_doc_set_u64(answer, CODEC_POLICY_TIME, draft.time_wall_ns);
 	codec_doc_set_u64(answer, CODEC_POLICY_DRAFT, 1);
+	count_rules(draft.text, draft.text_bytes, answer);
 	return PR_OK;
 }
 
@@ -194,16 +205,6 @@ static void describe_revision(codec_doc_t *answer, const struct store_revision *
 	codec_doc_set_text(answer, CODEC_POLICY_AUTHOR, revision->author);
 	codec_doc_set_text(answer, CODEC_POLICY_MESSAGE, revision->message);
 	codec_doc_set_u64(answer, CODEC_POLICY_TIME, revision->time_wall_ns);
-}
-
-static void count_rules(const char *text, size_t size_bytes, codec_doc_t *answer)
-{
-	_cleanup_(policy_model_destroy) policy_model_t *model = NULL;
-	_cleanup_(pr_free) struct policy_errors *errors = calloc(1, sizeof(*errors));
-
-	if (errors != NULL && policy_text_parse(text, size_bytes, errors, &model) == PR_OK) {
-		codec_doc_set_u64(answer, CODEC_POLICY_RULES, policy_model_rule_count(model));
-	}
 }
 
 int admin_policy_get(struct call *call)

@@ -162,24 +162,28 @@ static int say_ambiguous(struct call *call, const char *name, const struct names
 	                 name, names->count);
 }
 
-static int say_unknown(struct call *call, const char *name)
+static int say_unknown(struct call *call, const char *name, const policy_model_t *groups)
 {
 	_cleanup_(names_done) struct names all = { 0 };
 	_cleanup_(pr_free) const char **words = calloc(SUGGESTED_MAX, sizeof(*words));
-	size_t count = 0;
+	size_t count = 0, group_count = groups != NULL ? policy_model_group_count(groups) : 0;
 
+	for (size_t i = 0; words != NULL && i < group_count && count < SUGGESTED_MAX; i++) {
+		words[count++] = policy_model_group(groups, i)->name;
+	}
 	directory_each(call->admin->view.directory, names_take, &all);
 	for (size_t i = 0; words != NULL && i < all.count && count < SUGGESTED_MAX; i++) {
 		words[count] = names_text(all.found[i]->policy.name);
 		count += words[count][0] != '\0';
 	}
 	const char *near = words != NULL ? policy_suggest(name, words, count) : NULL;
-	return call_fail(call, PR_ENOENT, "no endpoint is called '%.64s'%s%.64s%s", name,
+	return call_fail(call, PR_ENOENT, "no %shost or container is called '%.64s'%s%.64s%s",
+	                 groups != NULL ? "group, " : "", name,
 	                 near != NULL ? ", did you mean '" : "", near != NULL ? near : "",
 	                 near != NULL ? "'?" : "");
 }
 
-int names_find_one(struct call *call, const char *name,
+int names_find_one(struct call *call, const char *name, const policy_model_t *groups,
                    const struct directory_endpoint **ret_endpoint)
 {
 	_cleanup_(names_done) struct names names = { 0 };
@@ -189,7 +193,7 @@ int names_find_one(struct call *call, const char *name,
 		return ret;
 	}
 	if (names.count == 0) {
-		return say_unknown(call, name);
+		return say_unknown(call, name, groups);
 	}
 	if (names.count > 1) {
 		names_sort(&names);

@@ -30,10 +30,12 @@ int names_find(struct admin *admin, const char *name, struct names *ret_names) _
 
 /**
  * The one that is meant.
+ * @param groups  Where a group might be meant, too: its groups are among the suggestions. NULL:
+ * not.
  * @retval PR_ENOENT  Said, with what may have been meant.
  * @retval PR_EAMBIG  Said, with the candidates as details.
  */
-int names_find_one(struct call *call, const char *name,
+int names_find_one(struct call *call, const char *name, const policy_model_t *groups,
                    const struct directory_endpoint **ret_endpoint) _must_check_;
 /** "" for NULL. */
 const char *names_text(const char *text);

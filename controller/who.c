@@ -134,7 +134,7 @@ int who_find(struct call *call, const struct draft_view *view, const char *word,
 	if (pr_addr_parse(word, &addr) == PR_OK) {
 		return who_address(call, &addr, ret_who);
 	}
-	int ret = names_find_one(call, word, &endpoint);
+	int ret = names_find_one(call, word, view->model, &endpoint);
 	if (ret == PR_OK) {
 		ret = who_room(ret_who, 1);
 	}

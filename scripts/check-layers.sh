@@ -38,6 +38,7 @@ codec/msg.def
 policy/policy.h
 policy/change.h
 policy/expect.h
+policy/merge.h
 policy/query.h
 policy/reach.h
 store/history.h

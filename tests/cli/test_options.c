@@ -44,7 +44,8 @@ static void test_commands(void)
 	   "a wrong second word has a suggestion");
 	ok(parse("event", NULL) == CLI_USAGE && strstr(said, "did you mean 'events'") != NULL,
 	   "a wrong first word too");
-	ok(parse("policy", NULL) == CLI_USAGE && strstr(said, "check list show import") != NULL,
+	ok(parse("policy", NULL) == CLI_USAGE &&
+	           strstr(said, "check list show edit add rm") != NULL,
 	   "a missing second word lists them");
 	ok(parse("\033[2J", NULL) == CLI_USAGE && strchr(said, '\033') == NULL,
 	   "an unknown word is escaped");
