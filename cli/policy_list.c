@@ -89,7 +89,7 @@ struct shown {
 static void user_format(const struct policy_user_match *match, char *text, size_t size_bytes)
 {
 	if (match->kind == POLICY_USER_UID) {
-		(void)snprintf(text, size_bytes, "uid:%" PRIu32, match->uid);
+		(void)snprintf(text, size_bytes, "%" PRIu32, match->uid);
 	} else {
 		(void)snprintf(text, size_bytes, "%s", match->name != NULL ? match->name : "");
 	}

@@ -29,6 +29,9 @@ static bool unknown_line(struct policy_parser *parser)
 		words[i] = line_table[i].word;
 	}
 	const char *text = parser->token.text;
+	if (parser->token.kind == POLICY_TOKEN_STRING) {
+		return policy_token_error(parser, "a line starts with a word without quotes");
+	}
 	(void)policy_hint(text, words, PR_ARRAY_LEN(words), hint, sizeof(hint));
 	return policy_token_error(parser, "unknown word \"%.*s\"%s", POLICY_SHOWN(text),
 	                          hint[0] != '\0' ? hint

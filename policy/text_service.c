@@ -53,9 +53,14 @@ static bool unknown_service(struct policy_parser *parser)
 		                          "unknown service \"%.*s\", did you mean \"%.*s\"?",
 		                          POLICY_SHOWN(text), POLICY_SHOWN(changed));
 	}
-	return policy_token_error(
-		parser, "unknown word \"%.*s\"%s", POLICY_SHOWN(text),
-		policy_hint(text, words, PR_ARRAY_LEN(words), hint, sizeof(hint)));
+	(void)policy_hint(text, words, PR_ARRAY_LEN(words), hint, sizeof(hint));
+	if (hint[0] == '\0' && (strchr(text, '/') != NULL || isdigit((unsigned char)text[0]))) {
+		return policy_token_error(parser,
+		                          "unknown service \"%.*s\": write tcp/80, udp/53, icmp, "
+		                          "proto/132 or any",
+		                          POLICY_SHOWN(text));
+	}
+	return policy_token_error(parser, "unknown word \"%.*s\"%s", POLICY_SHOWN(text), hint);
 }
 
 static bool add_range(struct policy_parser *parser, const struct policy_service *range)
@@ -80,8 +85,9 @@ static bool read_number(struct policy_parser *parser, int protocol, const char *
 	size_t digits = strspn(text, "0123456789");
 	unsigned long number = 0;
 	if (digits == 0) {
-		return policy_token_error(parser, "\"%.*s\": a %s must be a number",
+		return policy_token_error(parser, "\"%.*s\": %s %s must be a number",
 		                          POLICY_SHOWN(parser->token.text),
+		                          protocols[protocol].number[0] == 'I' ? "an" : "a",
 		                          protocols[protocol].number);
 	}
 	for (size_t i = 0; i < digits && number <= UINT16_MAX; i++) {

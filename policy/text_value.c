@@ -270,6 +270,12 @@ bool policy_user_from_text(struct policy_parser *parser, const char *text, uint3
 		user->uid = (uint32_t)uid;
 		return true;
 	}
+	if (strpbrk(text, ",:/ ") != NULL) {
+		return policy_parser_error_at(parser, column,
+		                              "no user is called \"%.*s\": several make a "
+		                              "usergroup, a uid is a bare number",
+		                              POLICY_SHOWN(text));
+	}
 	user->kind = POLICY_USER_NAME;
 	user->name = policy_arena_text(&parser->model->arena, text, bytes);
 	if (user->name == NULL) {
@@ -288,6 +294,19 @@ bool policy_value_user(struct policy_parser *parser, struct policy_user_match *r
 	       policy_token_next(parser);
 }
 
+/* The kernel never tells such a path: it would match nothing. */
+static bool path_is_odd(const char *path)
+{
+	for (const char *at = strchr(path, '/'); at != NULL; at = strchr(at + 1, '/')) {
+		size_t bytes = strcspn(at + 1, "/");
+		if ((bytes == 0 && at[1] == '/') || (bytes == 1 && at[1] == '.') ||
+		    (bytes == 2 && at[1] == '.' && at[2] == '.')) {
+			return true;
+		}
+	}
+	return false;
+}
+
 bool policy_value_process(struct policy_parser *parser, bool glob_allowed,
                           struct policy_process_match *ret_process)
 {
@@ -303,6 +322,12 @@ bool policy_value_process(struct policy_parser *parser, bool glob_allowed,
 		return policy_token_error(parser,
 		                          "process \"%.*s\" must be a full path, \"**\" and a "
 		                          "part of one, or \"kernel\"",
+		                          POLICY_SHOWN(text));
+	}
+	if (path_is_odd(text)) {
+		return policy_token_error(parser,
+		                          "process \"%.*s\" has \"//\", \".\" or \"..\" in it: "
+		                          "write the path as the kernel tells it",
 		                          POLICY_SHOWN(text));
 	}
 	ret_process->glob = glob;

@@ -121,10 +121,14 @@ static void say_policy(struct serve *serve, uint64_t revision)
 {
 	codec_doc_t *doc = codec_doc_new(CODEC_POLICY);
 
-	codec_doc_set_u64(doc, CODEC_POLICY_REVISION, revision != 0 ? revision : 42);
+	bool draft = revision == CODEC_REVISION_DRAFT;
+
+	codec_doc_set_u64(doc, CODEC_POLICY_REVISION, draft ? 41 : revision != 0 ? revision : 42);
+	codec_doc_set_u64(doc, CODEC_POLICY_DRAFT, draft);
 	codec_doc_set_text(doc, CODEC_POLICY_TEXT,
-	                   revision == FAKE_RULES_REVISION ? FAKE_RULES
-	                                                   : "mode observe default\n# \033[2J\n");
+	                   draft                             ? FAKE_DRAFT
+	                   : revision == FAKE_RULES_REVISION ? FAKE_RULES
+	                                                     : "mode observe default\n# \033[2J\n");
 	codec_doc_set_text(doc, CODEC_POLICY_AUTHOR, "ana");
 	codec_doc_set_text(doc, CODEC_POLICY_MESSAGE, "why");
 	codec_doc_set_u64(doc, CODEC_POLICY_TIME, 1795476245123000000ULL);
@@ -150,6 +154,78 @@ static void endpoints_answer(struct serve *serve, const codec_doc_t *request)
 	if (name[0] == '\0') {
 		answer(serve, sample_endpoint("dockersrv", "host"));
 	}
+	say_end(serve, true);
+}
+
+/* Says back what was asked, so that tests see what travels. */
+static void edit_answer(struct serve *serve, const codec_doc_t *request)
+{
+	char text[1024];
+
+	(void)snprintf(text, sizeof(text), "%s|%s|%llu|%llu",
+	               codec_doc_text(request, CODEC_POLICY_EDIT_CHANGE),
+	               codec_doc_text(request, CODEC_POLICY_EDIT_LINE),
+	               (unsigned long long)codec_doc_u64(request, CODEC_POLICY_EDIT_NUMBER),
+	               (unsigned long long)codec_doc_u64(request, CODEC_POLICY_EDIT_TO));
+	say_ok(serve, text, codec_doc_u64(request, CODEC_POLICY_EDIT_NUMBER));
+}
+
+static void explain_answer(struct serve *serve, const codec_doc_t *request)
+{
+	codec_doc_t *rule = codec_doc_new(CODEC_EXPLAIN_RULE);
+	codec_doc_t *explanation = codec_doc_new(CODEC_EXPLANATION);
+	const char *process = codec_doc_text(request, CODEC_EXPLAIN_GET_PROCESS);
+
+	codec_doc_set_u64(rule, CODEC_EXPLAIN_RULE_NUMBER, 10);
+	codec_doc_set_text(rule, CODEC_EXPLAIN_RULE_TEXT, "rule 10 allow \033[2J");
+	codec_doc_set_text(rule, CODEC_EXPLAIN_RULE_OUTCOME, "no");
+	codec_doc_add_text(rule, CODEC_EXPLAIN_RULE_FIELDS, "source");
+	codec_doc_add_text(rule, CODEC_EXPLAIN_RULE_FIELDS, "port");
+	answer(serve, rule);
+	codec_doc_set_text(explanation, CODEC_EXPLANATION_VERDICT,
+	                   process[0] != '\0' ? process : "denied");
+	codec_doc_set_text(explanation, CODEC_EXPLANATION_MODE, "observe");
+	answer(serve, explanation);
+	say_end(serve, true);
+}
+
+static void reach_answer(struct serve *serve)
+{
+	codec_doc_t *row = codec_doc_new(CODEC_REACH);
+
+	codec_doc_set_text(row, CODEC_REACH_SRC, "=cmd\033[2J");
+	codec_doc_set_text(row, CODEC_REACH_DST, "db_1");
+	codec_doc_set_text(row, CODEC_REACH_SERVICES, "tcp/3306");
+	codec_doc_set_u64(row, CODEC_REACH_RULE, 20);
+	codec_doc_set_text(row, CODEC_REACH_CONDITION, "user ana");
+	answer(serve, row);
+	say_end(serve, true);
+}
+
+static void audit_answer(struct serve *serve)
+{
+	codec_doc_t *entry = codec_doc_new(CODEC_AUDIT);
+
+	codec_doc_set_u64(entry, CODEC_AUDIT_NUMBER, 7);
+	codec_doc_set_u64(entry, CODEC_AUDIT_TIME, 1795476245123000000ULL);
+	codec_doc_set_text(entry, CODEC_AUDIT_NAME, "ana");
+	codec_doc_set_text(entry, CODEC_AUDIT_ACTION, "commit");
+	codec_doc_set_text(entry, CODEC_AUDIT_TARGET, "revision 7");
+	codec_doc_set_text(entry, CODEC_AUDIT_REASON, "because\033[2J");
+	codec_doc_set_text(entry, CODEC_AUDIT_UNDO, "portreeve policy rollback 6");
+	answer(serve, entry);
+	say_end(serve, true);
+}
+
+static void groups_answer(struct serve *serve)
+{
+	codec_doc_t *group = codec_doc_new(CODEC_GROUP);
+
+	codec_doc_set_text(group, CODEC_GROUP_NAME, "web");
+	codec_doc_set_u64(group, CODEC_GROUP_COUNT, 3);
+	codec_doc_set_u64(group, CODEC_GROUP_RULES, 2);
+	codec_doc_add_text(group, CODEC_GROUP_LINES, "group web select name web*");
+	answer(serve, group);
 	say_end(serve, true);
 }
 
@@ -185,6 +261,24 @@ static void controller_answer(struct serve *serve, const codec_doc_t *request)
 		} else {
 			say_ok(serve, "", 43);
 		}
+		return;
+	case CODEC_POLICY_EDIT:
+		edit_answer(serve, request);
+		return;
+	case CODEC_POLICY_DISCARD:
+		say_ok(serve, "forgotten", 41);
+		return;
+	case CODEC_EXPLAIN_GET:
+		explain_answer(serve, request);
+		return;
+	case CODEC_REACH_GET:
+		reach_answer(serve);
+		return;
+	case CODEC_AUDIT_GET:
+		audit_answer(serve);
+		return;
+	case CODEC_GROUPS_GET:
+		groups_answer(serve);
 		return;
 	case CODEC_MODE_SET:
 		(void)snprintf(text, sizeof(text), "mode %s of %s",

@@ -11,12 +11,13 @@
 #include "bus/bus.h"
 
 /** A revision with rules of many kinds; every other has none. */
+#define FAKE_DRAFT          "mode observe default\n# draft\n" /* of revision 41 */
 #define FAKE_RULES_REVISION 9
 #define FAKE_RULES                                                                   \
 	"mode observe default\ngroup web select name web\ngroup db select name db\n" \
 	"rule 10 allow from web to db tcp/3306 process /usr/sbin/apache2 "           \
 	"to-process /usr/sbin/mariadbd comment \"=HYPERLINK(1)\"\n"                  \
-	"rule 20 deny user uid:7 from any to host a tcp/22,2200-2299 disabled\n"     \
+	"rule 20 deny user 7 from any to host a tcp/22,2200-2299 disabled\n"         \
 	"rule 30 reject from 10.0.0.0/8 to any any expires 2020-01-31\n"
 
 struct fake {

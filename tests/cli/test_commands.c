@@ -148,7 +148,7 @@ static void test_reads(void)
 	ok(RUN("policy", "list", "9") == 0 && strncmp(out_text, "RULE  ACTION  USER ", 19) == 0 &&
 	           lines_of(out_text) == 4 && strstr(out_text, "\n10    allow   -") != NULL &&
 	           strstr(out_text, "/usr/sbin/apache2 > /usr/sbin/mariadbd  enabled") != NULL &&
-	           strstr(out_text, "uid:7") != NULL && strstr(out_text, "expired") != NULL &&
+	           strstr(out_text, "deny    7 ") != NULL && strstr(out_text, "expired") != NULL &&
 	           strstr(out_text, "=HYPERLINK") != NULL,
 	   "policy list: %s", out_text);
 	ok(RUN("policy", "list", "9", "--json") == 0 && lines_of(out_text) == 3 &&
@@ -197,6 +197,108 @@ static void test_changes(void)
 	ok(RUN("enroll", "--role", "king") == 2, "a role that is none: 2");
 	ok(RUN("policy", "show", "/nonexistent") == 2, "a revision that is none: 2");
 	ok(RUN("policy", "check", "/nonexistent") == 1, "a file that is none: 1");
+}
+
+static void test_drafts(void)
+{
+	ok(RUN("policy", "add", "allow", "from", "any", "to", "web", "tcp/80", "comment",
+	       "a \"b\" \\") == 0 &&
+	           strcmp(out_text, "add|allow from any to web tcp/80 comment "
+	                            "\"a \\\"b\\\" \\\\\"|0|0\n") == 0,
+	   "policy add: words with blanks go in quotes: %s", out_text);
+	ok(RUN("policy", "add", "rule 5 allow from any to any any comment \"x y\"") == 0 &&
+	           strcmp(out_text, "add|rule 5 allow from any to any any comment \"x y\"|0|0\n") ==
+	                   0,
+	   "one word is the line as it is");
+	ok(RUN("policy", "rm", "5", "6") == 0 && strcmp(out_text, "rm||5|0\nrm||6|0\n") == 0,
+	   "policy rm, twice");
+	ok(RUN("policy", "rm", "five") == 2, "a number that is none: 2");
+	ok(RUN("policy", "rm", "group", "web") == 0 && strcmp(out_text, "rm-group|web|0|0\n") == 0,
+	   "policy rm group");
+	ok(RUN("policy", "mv", "5", "7") == 0 && strcmp(out_text, "mv||5|7\n") == 0, "policy mv");
+	ok(RUN("policy", "disable", "5") == 0 && strcmp(out_text, "disable||5|0\n") == 0,
+	   "policy disable");
+	ok(RUN("group", "create", "web", "select", "name", "w*") == 0 &&
+	           strcmp(out_text, "add|group web select name w*|0|0\n") == 0,
+	   "group create");
+	ok(RUN("policy", "diff") == 0 &&
+	           strstr(out_text, "--- revision 41\n+++ draft\n") == out_text &&
+	           strstr(out_text, "\n-# \\x1b[2J\n+# draft\n") != NULL,
+	   "policy diff, escaped: %s", out_text);
+	ok(RUN("policy", "commit", "-m", "why") == 5 && strstr(out_text, "+++ draft") != NULL,
+	   "a conflict shows both sides");
+	ok(RUN("policy", "commit", "-m", "why", "--confirm-within", "soon") == 2,
+	   "a time that is none: 2");
+	ok(RUN("policy", "import", "/dev/null", "--base", "x") == 2, "a base that is none: 2");
+	ok(RUN("policy", "discard") == 0 && strstr(out_text, " --base 41") != NULL,
+	   "policy discard: %s", out_text);
+	const char *kept = strstr(out_text, "/tmp/portreeve-");
+	char path[64];
+	ok(kept != NULL && sscanf(kept, "%63s", path) == 1 && unlink(path) == 0,
+	   "and its copy is there");
+}
+
+static void test_edit(void)
+{
+	char editor[64], *kept;
+
+	(void)snprintf(editor, sizeof(editor), "%s/editor", folder);
+	int fd = path_open("editor", O_WRONLY | O_CREAT | O_TRUNC);
+	dprintf(fd, "#!/bin/sh\necho '# edited' >>\"$1\"\n");
+	close(fd);
+	(void)chmod(editor, 0700);
+	(void)setenv("VISUAL", editor, 1);
+	ok(RUN("policy", "edit") == 0 && strstr(out_text, "+# edited\n") != NULL &&
+	           strstr(out_text, "imported\n") != NULL,
+	   "policy edit: %s", out_text);
+	(void)setenv("VISUAL", "true", 1);
+	ok(RUN("policy", "edit") == 0 && out_text[0] == '\0' &&
+	           strstr(err_text, "nothing was changed") != NULL,
+	   "an editor that changes nothing");
+	(void)setenv("VISUAL", "false", 1);
+	ok(RUN("policy", "edit") == 1 && strstr(err_text, "status 1") != NULL,
+	   "an editor that fails: 1");
+	kept = strstr(err_text, "/tmp/portreeve-");
+	if (kept != NULL) {
+		kept[strcspn(kept, "\n")] = '\0';
+		(void)unlink(kept);
+	}
+	(void)unsetenv("VISUAL");
+}
+
+static void test_questions(void)
+{
+	ok(RUN("explain", "a", "b", "tcp/1") == 10 &&
+	           strstr(out_text, "rule 10 allow \\x1b[2J\n     no: another source, port\n") !=
+	                   NULL &&
+	           strstr(out_text, "in observe it passes all the same") != NULL,
+	   "explain, denied: 10: %s", out_text);
+	ok(RUN("explain", "a", "b", "tcp/1", "--process", "allowed", "--json") == 0 &&
+	           strstr(out_text, "{\"verdict\":\"allowed\",\"rule\":null") == out_text &&
+	           strstr(out_text, "\\u001B[2J") != NULL,
+	   "allowed: 0, exact in JSON: %s", out_text);
+	ok(RUN("explain", "a", "b", "tcp/1", "--process", "depends") == 10 &&
+	           strstr(out_text, "--process") != NULL,
+	   "depends: 10, and on what");
+	ok(RUN("explain", "a", "b") == 2, "a service is missing: 2");
+	ok(RUN("reach", "--to", "db_1") == 0 && strstr(out_text, "=cmd\\x1b[2J") != NULL &&
+	           strstr(out_text, "user ana") != NULL,
+	   "reach, hostile names inert: %s", out_text);
+	ok(RUN("reach", "--to", "db_1", "--json") == 0 &&
+	           strstr(out_text, "\"src\":\"=cmd\\u001B[2J\"") != NULL,
+	   "exact in JSON");
+	ok(RUN("reach") == 2, "nobody is named: 2");
+	ok(RUN("audit") == 0 && strstr(out_text, "because\\x1b[2J") != NULL &&
+	           strstr(out_text, "portreeve policy rollback 6") != NULL,
+	   "audit: %s", out_text);
+	ok(RUN("audit", "--json") == 0 && strstr(out_text, "{\"number\":7,") == out_text,
+	   "in JSON");
+	ok(RUN("audit", "-n", "x") == 2, "a limit that is none: 2");
+	ok(RUN("group", "list") == 0 && strstr(out_text, "web    3        2      default") != NULL,
+	   "group list: %s", out_text);
+	ok(RUN("group", "list", "--json") == 0 &&
+	           strstr(out_text, "\"lines\":[\"group web select name web*\"]") != NULL,
+	   "in JSON");
 }
 
 static void test_events(void)
@@ -383,13 +485,16 @@ int main(void)
 	ok(recorder > 0 && controller > 0 && config_write(&fake), "a controller and a recorder");
 	test_reads();
 	test_changes();
+	test_drafts();
+	test_edit();
+	test_questions();
 	test_events();
 	test_forged(&fake);
 	test_follow(&fake, &recorder);
 	test_broken_pipe();
 	test_unreachable(&fake, controller);
-	for (const char *const *name =
-	             (const char *const[]){ "out", "err", "key", "cli.conf", "policy", NULL };
+	for (const char *const *name = (const char *const[]){ "out", "err", "key", "cli.conf",
+	                                                      "policy", "editor", NULL };
 	     *name != NULL; name++) {
 		(void)snprintf(command, sizeof(command), "%s/%s", folder, *name);
 		(void)unlink(command);

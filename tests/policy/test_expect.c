@@ -92,7 +92,7 @@ static void test_failures(void)
 	         POLICY_EXPECT_ALLOWED, 10) &&
 	           failure.port == 80,
 	   "one port of a range is enough");
-	ok(run("rule 10 deny user uid:1 from web to db tcp/3306\n"
+	ok(run("rule 10 deny user 1 from web to db tcp/3306\n"
 	       "rule 20 allow from web to db tcp/3306\nexpect allow from web to db tcp/3306\n") ==
 	                   PR_OK &&
 	           result.failed == 1 && failure.outcome == POLICY_EXPECT_OPEN,
