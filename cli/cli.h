@@ -43,7 +43,8 @@ struct cli;
 /** Every option of any command. */
 struct cli_options {
 	const char *config, *since, *until, *limit, *message, *role, *name, *life, *key;
-	const char *confirm_within, *base, *user, *process, *to_user, *to_process, *from, *to;
+	const char *reason, *confirm_within, *base, *user, *process, *to_user, *to_process, *from,
+		*to;
 	bool json, wide, follow, denied, force, pending, offline, draft, help, version;
 	const char *words[CLI_WORDS_MAX]; /* what is no option, without the command's own words */
 	size_t word_count;
@@ -69,6 +70,7 @@ enum cli_option_id {
 	CLI_OPTION_LIFE,
 	CLI_OPTION_PENDING,
 	CLI_OPTION_KEY,
+	CLI_OPTION_REASON,
 	CLI_OPTION_CONFIRM_WITHIN,
 	CLI_OPTION_BASE,
 	CLI_OPTION_USER,
@@ -386,6 +388,9 @@ int cli_run_group_preview(struct cli *cli);
 int cli_run_explain(struct cli *cli);
 int cli_run_reach(struct cli *cli);
 int cli_run_audit(struct cli *cli);
+int cli_run_quarantine(struct cli *cli);
+int cli_run_release(struct cli *cli);
+int cli_run_remove(struct cli *cli);
 int cli_run_mode(struct cli *cli);
 int cli_run_enroll(struct cli *cli);
 int cli_run_join(struct cli *cli);

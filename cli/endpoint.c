@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/log.h"
@@ -34,22 +35,61 @@ static const char *word_of(const char *line, unsigned index, char *text, size_t 
 	return text;
 }
 
+/* "172.18.0.3/16" in its parts: the address and, of IPv4, the mask with dots. */
+static void address_split(const char *text, char ip[static 64], char mask[static 64])
+{
+	size_t bytes = strcspn(text, "/");
+	unsigned long bits = text[bytes] == '/' ? strtoul(text + bytes + 1, NULL, 10) : 0;
+
+	(void)snprintf(ip, 64, "%.*s", (int)(bytes < 63 ? bytes : 63), text);
+	mask[0] = '\0';
+	if (text[bytes] == '/' && strchr(text, ':') != NULL) {
+		(void)snprintf(mask, 64, "/%lu", bits);
+	} else if (text[bytes] == '/' && bits <= 32) {
+		uint32_t ones = bits == 0 ? 0 : UINT32_MAX << (32 - bits);
+		(void)snprintf(mask, 64, "%u.%u.%u.%u", ones >> 24, ones >> 16 & 255,
+		               ones >> 8 & 255, ones & 255);
+	}
+}
+
+/* null: not in quarantine */
+static json_t *quarantine_json(const codec_doc_t *endpoint)
+{
+	uint64_t until_wall_ns = codec_doc_u64(endpoint, CODEC_ENDPOINT_QUARANTINE_UNTIL);
+
+	if (codec_doc_u64(endpoint, CODEC_ENDPOINT_QUARANTINED) == 0) {
+		return json_null();
+	}
+	return json_pack("{s:o, s:o, s:o}", "by", text_json(endpoint, CODEC_ENDPOINT_QUARANTINE_BY),
+	                 "reason", text_json(endpoint, CODEC_ENDPOINT_QUARANTINE_REASON), "until",
+	                 until_wall_ns != 0 ? cli_json_time(until_wall_ns) : json_null());
+}
+
 static json_t *interfaces_json(const codec_doc_t *endpoint)
 {
 	json_t *list = json_array();
 
 	for (size_t i = 0; i < codec_doc_count(endpoint, CODEC_ENDPOINT_ADDRESSES); i++) {
 		const char *line = codec_doc_item(endpoint, CODEC_ENDPOINT_ADDRESSES, i);
-		char scope[64], address[64], mac[64], name[64];
+		char scope[64], address[64], mac[64], name[64], ip[64], mask[64];
+		address_split(word_of(line, 1, address, sizeof(address)), ip, mask);
 		(void)json_array_append_new(
 			list,
-			json_pack("{s:s, s:s, s:o, s:o}", "scope",
-		                  word_of(line, 0, scope, sizeof(scope)), "address",
-		                  word_of(line, 1, address, sizeof(address)), "mac",
+			json_pack("{s:s, s:s, s:s, s:o, s:o, s:o}", "scope",
+		                  word_of(line, 0, scope, sizeof(scope)), "address", address, "ip",
+		                  ip, "mask", cli_json_text(mask), "mac",
 		                  cli_json_text(word_of(line, 2, mac, sizeof(mac))), "interface",
 		                  cli_json_text(word_of(line, 3, name, sizeof(name)))));
 	}
 	return list;
+}
+
+/* Of "tcp/80". */
+static json_t *port_json(const char *service)
+{
+	const char *slash = strchr(service, '/');
+
+	return slash != NULL ? json_integer((json_int_t)strtoul(slash + 1, NULL, 10)) : json_null();
 }
 
 static json_t *listeners_json(const codec_doc_t *endpoint)
@@ -59,10 +99,11 @@ static json_t *listeners_json(const codec_doc_t *endpoint)
 	for (size_t i = 0; i < codec_doc_count(endpoint, CODEC_ENDPOINT_LISTENERS); i++) {
 		const char *line = codec_doc_item(endpoint, CODEC_ENDPOINT_LISTENERS, i);
 		char service[64], pid[32], process[256];
+		(void)word_of(line, 0, service, sizeof(service)); /* used twice below */
 		(void)json_array_append_new(
 			list,
-			json_pack("{s:s, s:o, s:o}", "service",
-		                  word_of(line, 0, service, sizeof(service)), "pid",
+			json_pack("{s:s, s:o, s:o, s:o}", "service", service, "port",
+		                  port_json(service), "pid",
 		                  cli_json_text(word_of(line, 1, pid, sizeof(pid))), "process",
 		                  cli_json_text(word_of(line, 2, process, sizeof(process)))));
 	}
@@ -85,7 +126,8 @@ json_t *cli_endpoint_json(const codec_doc_t *endpoint)
 		text_json(endpoint, CODEC_ENDPOINT_CONTAINER_ID), "image",
 		text_json(endpoint, CODEC_ENDPOINT_IMAGE), "reported",
 		cli_json_time(codec_doc_u64(endpoint, CODEC_ENDPOINT_REPORTED)));
-	json_t *more = json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "labels",
+	json_t *more = json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}",
+	                         "quarantine", quarantine_json(endpoint), "labels",
 	                         cli_json_texts(endpoint, CODEC_ENDPOINT_LABELS), "interfaces",
 	                         interfaces_json(endpoint), "listeners", listeners_json(endpoint),
 	                         "platform", text_json(endpoint, CODEC_ENDPOINT_PLATFORM),
@@ -163,7 +205,11 @@ void cli_endpoint_cells(const codec_doc_t *endpoint, const struct cli_style *sty
 
 	cli_table_cell(table, CLI_PLAIN, "%s%s", codec_doc_text(endpoint, CODEC_ENDPOINT_NAME),
 	               is_container(endpoint) ? "(C)" : "");
-	cli_table_cell(table, status_tint(status), "%s", status);
+	if (codec_doc_u64(endpoint, CODEC_ENDPOINT_QUARANTINED) != 0) {
+		cli_table_cell(table, CLI_BAD, "%s, quarantined", status);
+	} else {
+		cli_table_cell(table, status_tint(status), "%s", status);
+	}
 	cli_table_cell(table, CLI_PLAIN, "%s%s", codec_doc_text(endpoint, CODEC_ENDPOINT_MODE),
 	               strncmp(enforced, "failed", 6) == 0 ? " (failed)" : "");
 	cli_table_cell(table, CLI_PLAIN, "%s",
@@ -194,6 +240,26 @@ static void line_print(FILE *out, const char *title, const char *text)
 	if (text[0] != '\0') {
 		fprintf(out, "%-14s %s\n", title, pr_log_escape(text, shown, sizeof(shown)));
 	}
+}
+
+static void quarantine_print(const codec_doc_t *endpoint, const struct cli_style *style, FILE *out)
+{
+	const char *by = codec_doc_text(endpoint, CODEC_ENDPOINT_QUARANTINE_BY);
+	uint64_t until_wall_ns = codec_doc_u64(endpoint, CODEC_ENDPOINT_QUARANTINE_UNTIL);
+	char text[SHOWN_BYTES], time[CLI_TIME_BYTES];
+
+	if (codec_doc_u64(endpoint, CODEC_ENDPOINT_QUARANTINED) == 0) {
+		return;
+	}
+	if (by[0] == '\0') {
+		line_print(out, "Quarantine", "its host's");
+		return;
+	}
+	(void)snprintf(text, sizeof(text), "by %s, until %s: %s", by,
+	               until_wall_ns != 0 ? cli_time_format(style, until_wall_ns, time)
+	                                  : "it is released",
+	               codec_doc_text(endpoint, CODEC_ENDPOINT_QUARANTINE_REASON));
+	line_print(out, "Quarantine", text);
 }
 
 static void facts_print(const codec_doc_t *endpoint, const struct cli_style *style, FILE *out)
@@ -232,8 +298,25 @@ static void facts_print(const codec_doc_t *endpoint, const struct cli_style *sty
 	}
 	line_print(out, "Groups",
 	           list_text(endpoint, CODEC_ENDPOINT_GROUPS, UINT32_MAX, text, sizeof(text)));
+	quarantine_print(endpoint, style, out);
 	line_print(out, "Report Time",
 	           cli_time_format(style, codec_doc_u64(endpoint, CODEC_ENDPOINT_REPORTED), time));
+}
+
+#define WORD_ADDRESS 1U
+#define WORD_MASK    100U /* what stands behind the slash of the address */
+
+static void word_cell(cli_table_t *table, const char *line, unsigned word)
+{
+	char part[256], ip[64], mask[64];
+
+	(void)word_of(line, word == WORD_MASK ? WORD_ADDRESS : word, part, sizeof(part));
+	if (word == WORD_MASK) {
+		address_split(part, ip, mask);
+		cli_table_cell(table, CLI_PLAIN, "%s", mask);
+	} else {
+		cli_table_cell(table, CLI_PLAIN, "%s", part);
+	}
 }
 
 /* A list of lines as a table of their words, in the columns' order of @p words. */
@@ -249,10 +332,7 @@ static void words_print(const codec_doc_t *endpoint, unsigned field, const char 
 	fprintf(out, "\n%s\n", title);
 	for (size_t i = 0; i < codec_doc_count(endpoint, field); i++) {
 		for (size_t k = 0; k < count; k++) {
-			char part[256];
-			cli_table_cell(table, CLI_PLAIN, "%s",
-			               word_of(codec_doc_item(endpoint, field, i), words[k], part,
-			                       sizeof(part)));
+			word_cell(table, codec_doc_item(endpoint, field, i), words[k]);
 		}
 	}
 	cli_table_flush(table);
@@ -261,7 +341,7 @@ static void words_print(const codec_doc_t *endpoint, unsigned field, const char 
 void cli_endpoint_print(const codec_doc_t *endpoint, const struct cli_style *style, FILE *out)
 {
 	static const struct cli_column interfaces[] = {
-		{ "INTERFACE", 0 }, { "MAC", 0 }, { "IP", 0 }, { "SCOPE", 0 }
+		{ "INTERFACE", 0 }, { "MAC", 0 }, { "IP", 0 }, { "NET MASK", 0 }, { "SCOPE", 0 }
 	};
 	static const struct cli_column listeners[] = { { "PROCESS", 0 },
 		                                       { "PID", 0 },
@@ -270,7 +350,7 @@ void cli_endpoint_print(const codec_doc_t *endpoint, const struct cli_style *sty
 
 	facts_print(endpoint, style, out);
 	words_print(endpoint, CODEC_ENDPOINT_ADDRESSES, "Interfaces", interfaces,
-	            (const unsigned[]){ 3, 2, 1, 0 }, 4, style, out);
+	            (const unsigned[]){ 3, 2, 1, WORD_MASK, 0 }, 5, style, out);
 	words_print(endpoint, CODEC_ENDPOINT_LISTENERS, "Listeners", listeners,
 	            (const unsigned[]){ 2, 1, 0 }, 3, style, out);
 	if (codec_doc_count(endpoint, CODEC_ENDPOINT_LABELS) > 0) {

@@ -52,6 +52,11 @@ static const struct row rows[] = {
 	{ CODEC_POLICY_COMMIT, ADMIN_ROLES_MANAGE, CODEC_POLICY_COMMIT_ID, admin_policy_commit },
 	{ CODEC_POLICY_ROLLBACK, ADMIN_ROLES_MANAGE, CODEC_POLICY_ROLLBACK_ID,
 	  admin_policy_rollback },
+	{ CODEC_QUARANTINE_SET, ADMIN_ROLES_MANAGE, CODEC_QUARANTINE_SET_ID, admin_quarantine_set },
+	{ CODEC_QUARANTINE_RELEASE, ADMIN_ROLES_MANAGE, CODEC_QUARANTINE_RELEASE_ID,
+	  admin_quarantine_release },
+	{ CODEC_ENDPOINT_REMOVE, ADMIN_ROLES_MANAGE, CODEC_ENDPOINT_REMOVE_ID,
+	  admin_endpoint_remove },
 	{ CODEC_MODE_SET, ADMIN_ROLES_MANAGE, CODEC_MODE_SET_ID, admin_mode_set },
 	{ CODEC_TOKEN_NEW, ADMIN_ROLES_MANAGE, CODEC_TOKEN_NEW_ID, admin_token_new },
 	{ CODEC_PEERS_GET, ADMIN_ROLES_READ | BUS_ROLE_RECORDER, CODEC_PEERS_GET_ID,
@@ -341,6 +346,7 @@ static void look(struct admin *admin)
 
 	admin->looked_ns = admin->now_ns;
 	admin_confirm_tick(admin);
+	admin_quarantine_tick(admin);
 	if (admin->leaving_count > 0) {
 		(void)admin_keyring_refresh(admin);
 	}

@@ -4,6 +4,23 @@
 
 #include "controller/names.h"
 
+static void add_quarantine(struct admin *admin, const struct directory_endpoint *endpoint,
+                           codec_doc_t *document)
+{
+	const struct quarantine *own =
+		quarantine_find(&admin->view.quarantine, &endpoint->policy.id);
+
+	if (!quarantine_holds(&admin->view.quarantine, endpoint, admin->now_wall_ns)) {
+		return;
+	}
+	codec_doc_set_u64(document, CODEC_ENDPOINT_QUARANTINED, 1);
+	if (own != NULL) {
+		codec_doc_set_text(document, CODEC_ENDPOINT_QUARANTINE_BY, own->by);
+		codec_doc_set_text(document, CODEC_ENDPOINT_QUARANTINE_REASON, own->reason);
+		codec_doc_set_u64(document, CODEC_ENDPOINT_QUARANTINE_UNTIL, own->until_wall_ns);
+	}
+}
+
 /* What the agent told and what the controller knows beside. */
 static int send_endpoint(struct call *call, const struct directory_endpoint *endpoint)
 {
@@ -35,6 +52,7 @@ static int send_endpoint(struct call *call, const struct directory_endpoint *end
 			codec_doc_set_u64(document, CODEC_ENDPOINT_REPORTED, peer.seen_wall_ns);
 		}
 	}
+	add_quarantine(admin, endpoint, document);
 	const policy_image_t *image = admin->view.image;
 	if (image != NULL) {
 		const char *group = NULL;

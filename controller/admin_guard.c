@@ -188,3 +188,32 @@ int admin_guard(struct call *call, const struct publish *publish, const policy_m
 	}
 	return ret;
 }
+
+int admin_guard_quarantine(struct call *call, unsigned connections_field,
+                           const struct directory_endpoint *endpoint)
+{
+	size_t count = codec_doc_count(call->document, connections_field);
+	const policy_image_t *image = call->admin->view.image;
+	struct policy_verdict verdict = { 0 };
+
+	for (size_t i = 0; image != NULL && i < count && i < CONNECTIONS_MAX; i++) {
+		const char *text = codec_doc_item(call->document, connections_field, i);
+		struct connection connection = { 0 };
+		if (connection_parse(text, &connection) != PR_OK) {
+			return call_fail(call, PR_EINVAL, "'%.100s' is no connection", text);
+		}
+		if (owner_of(call->admin, &connection.source) != endpoint &&
+		    owner_of(call->admin, &connection.destination) != endpoint) {
+			continue;
+		}
+		(void)is_cut(call->admin, image, &connection, POLICY_END_FAR, &verdict);
+		if (!verdict.lifeline) {
+			call_detail(call, "%s", text);
+			return call_fail(
+				call, PR_EPERM,
+				"this would cut your own connection, nothing was changed; a "
+				"lifeline in the policy keeps it, --force does it");
+		}
+	}
+	return PR_OK;
+}

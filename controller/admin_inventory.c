@@ -19,6 +19,10 @@ static bool is_agents_field(unsigned field)
 	case CODEC_ENDPOINT_STATUS:
 	case CODEC_ENDPOINT_REPORTED:
 	case CODEC_ENDPOINT_GROUPS:
+	case CODEC_ENDPOINT_QUARANTINED:
+	case CODEC_ENDPOINT_QUARANTINE_BY:
+	case CODEC_ENDPOINT_QUARANTINE_REASON:
+	case CODEC_ENDPOINT_QUARANTINE_UNTIL:
 		return false;
 	default:
 		return true;

@@ -240,6 +240,21 @@ static int forget_agent(struct admin *admin, const struct pr_uuid *agent)
 	return ret;
 }
 
+int admin_agent_remove(struct admin *admin, const struct pr_uuid *agent)
+{
+	struct store_peer peer = { 0 };
+
+	int ret = store_peer_get(admin->setup.store, agent, &peer);
+	if (ret == PR_OK) {
+		peer.status = STORE_PEER_REVOKED;
+		ret = store_peer_put(admin->setup.store, &peer);
+	}
+	if (ret == PR_OK) {
+		ret = admin_peers_changed(admin, &peer);
+	}
+	return ret == PR_OK || ret == PR_ENOENT ? forget_agent(admin, agent) : ret;
+}
+
 int admin_peer_set(struct call *call)
 {
 	struct admin *admin = call->admin;

@@ -85,20 +85,31 @@ static uint64_t hash_bytes(const uint8_t *data, size_t size_bytes)
 }
 
 /*
- * A state depends on policy, directory and services, each of which has a stored number that only
- * rises: so their sum rises with every change, also over restarts, and needs no number of its own.
+ * A state depends on policy, directory, services and quarantine, each of which has a stored number
+ * that only rises: so their sum rises with every change, also over restarts, and needs no number of
+ * its own.
  */
 static uint64_t number_now(const struct admin *admin)
 {
-	return admin->view.revision + admin->view.directory_version + admin->services_number;
+	return admin->view.revision + admin->view.directory_version + admin->services_number +
+	       admin->view.quarantine.number;
 }
 
-static void add_mode(const policy_image_t *image, const struct pr_uuid *endpoint,
+/* In quarantine: held, and denied while no controller answers. */
+static void add_mode(struct admin *admin, const struct directory_endpoint *directory_endpoint,
                      codec_doc_t *state)
 {
+	const policy_image_t *image = admin->view.image;
+	const struct pr_uuid *endpoint = &directory_endpoint->policy.id;
 	struct policy_lost lost = policy_image_endpoint_lost(image, endpoint);
 	char id[PR_UUID_TEXT_BYTES];
 
+	if (quarantine_holds(&admin->view.quarantine, directory_endpoint, admin->now_wall_ns)) {
+		codec_doc_addf(state, CODEC_AGENT_STATE_MODES, "%s %s %s 0",
+		               pr_uuid_format(endpoint, id), policy_mode_name(POLICY_ENFORCE),
+		               policy_lost_name(POLICY_LOST_DENY));
+		return;
+	}
 	codec_doc_addf(state, CODEC_AGENT_STATE_MODES, "%s %s %s %u", pr_uuid_format(endpoint, id),
 	               policy_mode_name(policy_image_endpoint_mode(image, endpoint)),
 	               policy_lost_name(lost.kind),
@@ -121,7 +132,7 @@ static codec_doc_t *state_document(struct admin *admin, const struct pr_uuid *ag
 	                   policy_mode_name(policy_image_endpoint_mode(image, NULL)));
 	const struct directory_endpoint **endpoints = admin_endpoints_of(admin, agent, &count);
 	for (size_t i = 0; i < count; i++) {
-		add_mode(image, &endpoints[i]->policy.id, state);
+		add_mode(admin, endpoints[i], state);
 	}
 	admin_lifeline_add(admin, directory_find(admin->view.directory, agent), state);
 	return state;

@@ -260,6 +260,37 @@ static void ask_policy(const struct decision *decision, struct policy_verdict *r
 	                      ret_said);
 }
 
+static bool is_quarantined(const struct decision *decision, const struct pr_uuid *id)
+{
+	const struct decide_context *context = decision->context;
+
+	return context->quarantine != NULL && context->quarantine->count > 0 &&
+	       !pr_uuid_is_null(id) &&
+	       quarantine_holds(context->quarantine, directory_find(context->directory, id),
+	                        context->now_wall_ns);
+}
+
+/* Before policy, but not before lifelines. It bites where the asker speaks for who is isolated. */
+static void quarantine_apply(const struct decision *decision, struct codec_verdict *verdict)
+{
+	bool source = is_quarantined(decision, &decision->source);
+	bool destination = is_quarantined(decision, &decision->destination);
+	uint8_t end = decision->request->end;
+
+	if (!source && !destination) {
+		return;
+	}
+	verdict->action = CODEC_ACTION_DENY;
+	verdict->final = 1;
+	verdict->rule = verdict->staged_rule = CODEC_NO_RULE;
+	verdict->decided_by = CODEC_DECIDED_BY_QUARANTINE;
+	if (end == CODEC_END_BOTH || (source && end == CODEC_END_NEAR) ||
+	    (destination && end == CODEC_END_FAR)) {
+		verdict->mode = CODEC_MODE_ENFORCE;
+	}
+	decision->context->counters->quarantined++;
+}
+
 static void answer(const struct decision *decision, struct codec_verdict *ret_verdict)
 {
 	struct decide_counters *counters = decision->context->counters;
@@ -283,9 +314,12 @@ static void answer(const struct decision *decision, struct codec_verdict *ret_ve
 		.src_endpoint = decision->source,
 		.dst_endpoint = decision->destination,
 	};
+	if (!said.lifeline) {
+		quarantine_apply(decision, ret_verdict);
+	}
 	counters->requests++;
-	counters->provisional += said.provisional;
-	if (said.policy_action == POLICY_ALLOW) {
+	counters->provisional += !ret_verdict->final;
+	if (ret_verdict->action == CODEC_ACTION_ALLOW) {
 		counters->allowed++;
 	} else {
 		counters->denied++;

@@ -16,6 +16,7 @@
 #include "codec/codec.h"
 #include "controller/directory.h"
 #include "controller/flow.h"
+#include "controller/quarantine.h"
 #include "policy/policy.h"
 
 /* clang-format off */
@@ -24,6 +25,7 @@
 	X(requests,          "requests decided")                                               \
 	X(allowed,           "verdicts: allow")                                                \
 	X(denied,            "verdicts: deny or reject")                                       \
+	X(quarantined,       "verdicts: deny, one end is in quarantine")                       \
 	X(provisional,       "verdicts left to the far end")                                   \
 	X(waited,            "far ends that waited for their near end")                        \
 	X(flow_found,        "far ends whose near end was known")                              \
@@ -44,7 +46,8 @@ struct decide_counters {
 struct decide_context {
 	const directory_t *directory;
 	flow_table_t *flows;
-	const policy_image_t *image; /* NULL: none yet, everything is denied */
+	const policy_image_t *image;             /* NULL: none yet, everything is denied */
+	const struct quarantine_set *quarantine; /* NULL: nobody */
 	struct decide_counters *counters;
 	uint64_t now_ns;      /* monotonic */
 	uint64_t now_wall_ns; /* for rules that expire */

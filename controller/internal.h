@@ -165,6 +165,9 @@ int admin_group_preview(struct call *call);
 int admin_explain_get(struct call *call);
 int admin_reach_get(struct call *call);
 int admin_audit_get(struct call *call);
+int admin_quarantine_set(struct call *call);
+int admin_quarantine_release(struct call *call);
+int admin_endpoint_remove(struct call *call);
 int admin_policy_check(struct call *call);
 int admin_policy_get(struct call *call);
 int admin_policy_import(struct call *call);
@@ -240,6 +243,16 @@ void admin_confirm_tick(struct admin *admin);
 /** How many groups nobody is in, and the name of the first of them. */
 size_t admin_groups_empty(const policy_model_t *model, const policy_image_t *image,
                           const char **ret_first);
+
+/* ---- quarantine (admin_quarantine.c) ---- */
+
+/** End what is over. */
+void admin_quarantine_tick(struct admin *admin);
+/** PR_EPERM, said: it would cut a connection of the asker. */
+int admin_guard_quarantine(struct call *call, unsigned connections_field,
+                           const struct directory_endpoint *endpoint);
+/** Revoke an agent's key and forget its endpoints (admin_peers.c). */
+int admin_agent_remove(struct admin *admin, const struct pr_uuid *agent);
 
 /* ---- drafts (admin_draft.c) ---- */
 

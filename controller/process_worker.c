@@ -89,7 +89,8 @@ static struct worker_sight look(void *arg, uint64_t directory_wanted)
 		}
 	}
 	return (struct worker_sight){ .directory = self->view.directory,
-		                      .image = self->view.image };
+		                      .image = self->view.image,
+		                      .quarantine = &self->view.quarantine };
 }
 
 static int send_frame(void *arg, const struct bus_route *route, const void *data, size_t size_bytes)

@@ -21,6 +21,7 @@ void view_done(struct view *view)
 	policy_image_destroy(&view->image);
 	policy_model_destroy(&view->model);
 	directory_destroy(&view->directory);
+	quarantine_set_done(&view->quarantine);
 }
 
 /* An endpoint that cannot be read is not there: its requests are denied. */
@@ -134,7 +135,9 @@ int view_refresh(struct view *view, bool *ret_changed)
 	if (view->store != NULL) {
 		ret = refresh_directory(view, &changed);
 		int policy = refresh_policy(view, &changed);
+		int quarantine = quarantine_set_refresh(&view->quarantine, view->store, &changed);
 		ret = ret != PR_OK ? ret : policy;
+		ret = ret != PR_OK ? ret : quarantine;
 	}
 	if (ret != PR_OK) {
 		view->counters.failures++;

@@ -17,6 +17,7 @@
 #include "base/defs.h"
 #include "controller/authority.h"
 #include "controller/directory.h"
+#include "controller/quarantine.h"
 #include "policy/policy.h"
 #include "store/store.h"
 
@@ -35,6 +36,7 @@ struct view {
 	uint64_t revision;     /* of the model */
 	uint64_t fingerprint;  /* of the directory that the image was compiled for */
 	uint64_t rule_count;
+	struct quarantine_set quarantine;
 	struct view_counters counters;
 };
 

@@ -125,6 +125,7 @@ static struct decide_context context_of(worker_t *worker, uint64_t directory_wan
 	return (struct decide_context){ .directory = sight.directory,
 		                        .flows = worker->flows,
 		                        .image = sight.image,
+		                        .quarantine = sight.quarantine,
 		                        .counters = &worker->counters.decide,
 		                        .now_ns = now_ns,
 		                        .now_wall_ns = now_wall_ns };

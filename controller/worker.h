@@ -43,7 +43,8 @@ struct worker_counters {
 /** What a worker decides with now. */
 struct worker_sight {
 	const directory_t *directory;
-	const policy_image_t *image; /* NULL: none yet */
+	const policy_image_t *image;             /* NULL: none yet */
+	const struct quarantine_set *quarantine; /* NULL: nobody */
 };
 
 /** What a worker needs of the world. */

@@ -6,6 +6,7 @@
 # shellcheck disable=SC2016
 . "$(dirname "$0")/lib.sh"
 lib_start life
+export TMPDIR=$lib_data # where drafts are kept
 
 pr() { lib_pr "$@" >"$lib_data/out" 2>"$lib_data/err"; }
 said() { cat "$lib_data/out" "$lib_data/err"; } # both streams of the last command

@@ -242,11 +242,12 @@ static void test_endpoint(void)
 	                   NULL &&
 	           strstr(text, "\"groups\":[\"apache\",\"web\"]") != NULL &&
 	           strstr(text, "{\"scope\":\"global\",\"address\":\"172.18.0.3/16\","
+	                        "\"ip\":\"172.18.0.3\",\"mask\":\"255.255.0.0\","
 	                        "\"mac\":\"02:42:ac:12:00:03\",\"interface\":\"eth0\"}") != NULL &&
 	           strstr(text,
-	                  "{\"service\":\"tcp/80\",\"pid\":\"4711\",\"process\":\"apache2\"}") !=
-	                   NULL,
-	   "an endpoint in JSON");
+	                  "{\"service\":\"tcp/"
+	                  "80\",\"port\":80,\"pid\":\"4711\",\"process\":\"apache2\"}") != NULL,
+	   "an endpoint in JSON: %s", text);
 	json_decref(object);
 	free(text);
 

@@ -41,6 +41,8 @@ static struct {
 	char title[256];
 	directory_t *directory;
 	policy_image_t *image;
+	struct quarantine isolated[8];
+	struct quarantine_set quarantine;
 	worker_t *worker;
 	struct place places[64];
 	size_t place_count;
@@ -88,7 +90,9 @@ static struct worker_sight look(void *arg, uint64_t directory_wanted)
 {
 	(void)arg;
 	(void)directory_wanted;
-	return (struct worker_sight){ .directory = play.directory, .image = play.image };
+	return (struct worker_sight){ .directory = play.directory,
+		                      .image = play.image,
+		                      .quarantine = &play.quarantine };
 }
 
 static void play_reset(void)
@@ -101,6 +105,7 @@ static void play_reset(void)
 	play.worker = worker_new(&ops, 4711);
 	play.directory = directory_new();
 	play.place_count = play.asked_count = 0;
+	play.quarantine = (struct quarantine_set){ .items = play.isolated };
 	play.now_ns = PR_NS_PER_S;
 	play.revision = 0;
 	if (play.worker == NULL || play.directory == NULL) {
@@ -347,6 +352,10 @@ static bool holds(const struct codec_verdict *verdict, const char *key, const ch
 	if (strcmp(key, "mode") == 0) {
 		return strcmp(codec_enum_text(CODEC_SET_MODE, verdict->mode), value) == 0;
 	}
+	if (strcmp(key, "by") == 0) {
+		return strcmp(codec_enum_text(CODEC_SET_DECIDED_BY, verdict->decided_by), value) ==
+		       0;
+	}
 	if (strcmp(key, "source") == 0) {
 		return endpoint_is(&verdict->src_endpoint, value);
 	}
@@ -419,6 +428,26 @@ static void do_wait(const char *text)
 	worker_turn_end(play.worker, play.now_ns, START_WALL_NS + play.now_ns);
 }
 
+static int by_id(const void *a, const void *b)
+{
+	return memcmp(a, b, sizeof(struct pr_uuid));
+}
+
+/* "quarantine NAME [MS]": for so long from the start of the scenario's clock. */
+static void do_quarantine(char **words, size_t count)
+{
+	struct quarantine *item = &play.isolated[play.quarantine.count++];
+
+	if (play.quarantine.count > PR_ARRAY_LEN(play.isolated)) {
+		fatal("too many in quarantine");
+	}
+	*item = (struct quarantine){ .id = id_of(words[1]) };
+	if (count == 3) {
+		item->until_wall_ns = START_WALL_NS + strtoull(words[2], NULL, 10) * PR_NS_PER_MS;
+	}
+	qsort(play.isolated, play.quarantine.count, sizeof(*play.isolated), by_id);
+}
+
 static void do_endpoint(char **words, size_t count)
 {
 	if (strcmp(words[0], "host") == 0 && count >= 3) {
@@ -446,6 +475,10 @@ static void do_line(char **words, size_t count)
 		do_expect(words, count);
 	} else if (strcmp(words[0], "wait") == 0 && count == 2) {
 		do_wait(words[1]);
+	} else if (strcmp(words[0], "quarantine") == 0 && (count == 2 || count == 3)) {
+		do_quarantine(words, count);
+	} else if (strcmp(words[0], "release") == 0 && count == 1) {
+		play.quarantine.count = 0;
 	} else if (strcmp(words[0], "gone") == 0 && count == 2) {
 		struct pr_uuid id = id_of(words[1]);
 		directory_remove(play.directory, &id);
