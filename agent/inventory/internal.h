@@ -4,6 +4,7 @@
 #include <jansson.h>
 
 #include "agent/inventory/inventory.h"
+#include "agent/inventory/listeners.h"
 
 #define NETWORK_MAX 256
 

@@ -9,13 +9,22 @@
 #include <unistd.h>
 
 #include "agent/inventory/internal.h"
+#include "base/clock.h"
 #include "base/err.h"
 #include "base/process.h"
 
 #define LOG_COMPONENT "inventory"
 #include "base/log.h"
 
-#define HOST_REFRESH_MS 2000
+#define REFRESH_MS 2000
+
+/* A running container with a network of its own. */
+struct running {
+	struct running *next;
+	char id[65];
+	pid_t pid;
+	uint64_t listeners; /* fingerprint of what was sent */
+};
 
 struct item {
 	struct item *next;
@@ -35,6 +44,9 @@ struct inventory {
 	uint8_t *host_bytes; /* last host document sent, to see a change */
 	size_t host_size_bytes;
 	bool engine_up, engine_said;
+	listeners_t *listeners;
+	struct running *running;
+	uint64_t refreshed_ns;
 };
 
 static void eventfd_raise(int fd)
@@ -80,7 +92,13 @@ static void host_refresh(inventory_t *inventory)
 {
 	uint8_t *bytes = NULL;
 	size_t size_bytes = 0;
+	if (inventory->listeners != NULL && listeners_lost(inventory->listeners)) {
+		return;
+	}
 	codec_doc_t *doc = host_endpoint(&inventory->facts);
+	if (doc != NULL && inventory->listeners != NULL) {
+		(void)listeners_add(inventory->listeners, 0, doc);
+	}
 	if (doc == NULL || codec_doc_encode(doc, &bytes, &size_bytes) != PR_OK) {
 		codec_doc_destroy(&doc);
 		return;
@@ -111,6 +129,55 @@ static void process_facts_add(struct inventory_change *change)
 	}
 }
 
+/* ---- running containers ---- */
+
+static void running_remove(inventory_t *inventory, const char *id)
+{
+	for (struct running **at = &inventory->running; *at != NULL; at = &(*at)->next) {
+		if (strcmp((*at)->id, id) == 0) {
+			struct running *gone = *at;
+			*at = gone->next;
+			free(gone);
+			return;
+		}
+	}
+}
+
+/* Out of memory: its listeners are not followed until it is listed again. */
+static void running_put(inventory_t *inventory, const char *id, pid_t pid, uint64_t listeners)
+{
+	running_remove(inventory, id);
+	struct running *running = calloc(1, sizeof(*running));
+	if (running != NULL) {
+		(void)snprintf(running->id, sizeof(running->id), "%s", id);
+		running->pid = pid;
+		running->listeners = listeners;
+		running->next = inventory->running;
+		inventory->running = running;
+	}
+}
+
+static void running_done(inventory_t *inventory)
+{
+	while (inventory->running != NULL) {
+		struct running *gone = inventory->running;
+		inventory->running = gone->next;
+		free(gone);
+	}
+}
+
+/* The listeners of a container's own namespace. */
+static void container_listeners(inventory_t *inventory, const char *id,
+                                const struct inventory_change *change)
+{
+	if (change->kind != INVENTORY_UP || change->host_network || inventory->listeners == NULL) {
+		running_remove(inventory, id);
+		return;
+	}
+	running_put(inventory, id, change->pid,
+	            listeners_add(inventory->listeners, change->pid, change->endpoint));
+}
+
 static int container_refresh(inventory_t *inventory, docker_t *docker, const char *id)
 {
 	char path[128];
@@ -139,8 +206,50 @@ static int container_refresh(inventory_t *inventory, docker_t *docker, const cha
 	if (change.kind == INVENTORY_UP) {
 		process_facts_add(&change);
 	}
+	container_listeners(inventory, id, &change);
 	change_push(inventory, &change);
 	return PR_OK;
+}
+
+static int containers_look(inventory_t *inventory, docker_t *docker)
+{
+	char id[65];
+	int ret = PR_OK;
+
+	/* A refresh takes the container out of the list and puts it in front: next stays. */
+	for (struct running *at = inventory->running; at != NULL && ret == PR_OK;) {
+		struct running *next = at->next;
+		uint64_t now = listeners_look(inventory->listeners, at->pid);
+		if (now != 0 && now != at->listeners) {
+			(void)snprintf(id, sizeof(id), "%s", at->id);
+			ret = container_refresh(inventory, docker, id);
+		}
+		at = next;
+	}
+	return ret;
+}
+
+/* What no event tells: addresses, listeners. */
+static int refresh(inventory_t *inventory, docker_t *docker)
+{
+	uint64_t now_ns = pr_clock_monotonic_ns();
+	int ret = PR_OK;
+
+	if (now_ns - inventory->refreshed_ns < REFRESH_MS * PR_NS_PER_MS) {
+		return PR_OK;
+	}
+	inventory->refreshed_ns = now_ns;
+	if (inventory->listeners == NULL) {
+		host_refresh(inventory);
+		return PR_OK;
+	}
+	listeners_round_begin(inventory->listeners);
+	host_refresh(inventory);
+	if (docker != NULL) {
+		ret = containers_look(inventory, docker);
+	}
+	listeners_round_end(inventory->listeners);
+	return ret;
 }
 
 static int networks_refresh(inventory_t *inventory, docker_t *docker)
@@ -201,6 +310,7 @@ static int event_handle(inventory_t *inventory, docker_t *docker, const json_t *
 		               : ret;
 	}
 	if (strcmp(action, "destroy") == 0 && strlen(id) == 64) {
+		running_remove(inventory, id);
 		change_push(inventory,
 		            &(struct inventory_change){ .kind = INVENTORY_GONE,
 		                                        .id = pr_uuid_of_container(id) });
@@ -237,13 +347,14 @@ static int engine_follow(inventory_t *inventory)
 	}
 	while (ret == PR_OK && !stop_asked(inventory, 0)) {
 		json_t *event = NULL;
-		ret = docker_events_next(docker, inventory->stop_fd, HOST_REFRESH_MS, &event);
+		ret = docker_events_next(docker, inventory->stop_fd, REFRESH_MS, &event);
 		if (ret == PR_OK && event != NULL) {
 			ret = event_handle(inventory, docker, event);
-		} else {
-			host_refresh(inventory);
 		}
 		json_decref(event);
+		if (ret == PR_OK) {
+			ret = refresh(inventory, docker);
+		}
 	}
 	return ret;
 }
@@ -255,6 +366,7 @@ static void *inventory_run(void *arg)
 	/* The host's document waits for the first answer of the engine, or for its silence: before
 	 * that, addresses of container bridges would pass for addresses of the world. */
 	host_facts_read(&inventory->facts);
+	inventory->listeners = listeners_new();
 	bool engine = inventory->socket_path[0] != '\0';
 	do {
 		int ret = engine ? engine_follow(inventory) : PR_OK;
@@ -263,8 +375,11 @@ static void *inventory_run(void *arg)
 			log_debug("engine at %s: %s, trying again", inventory->socket_path,
 			          pr_strerror(ret));
 		}
-		host_refresh(inventory);
+		inventory->refreshed_ns = 0;
+		(void)refresh(inventory, NULL);
 	} while (!stop_asked(inventory, INVENTORY_RETRY_MS));
+	running_done(inventory);
+	listeners_destroy(&inventory->listeners);
 	return NULL;
 }
 
