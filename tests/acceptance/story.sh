@@ -9,6 +9,8 @@
 story_cache=${PORTREEVE_CACHE:-$lib_build/images}
 story_url=http://192.168.1.2:8000/
 lib_net=192.168.1
+story_apache=wordpress_apache_1
+story_db=wordpress_db_1
 
 story_hosts() {
 	lib_in lan ip address add 192.168.1.254/24 dev br0
@@ -72,12 +74,17 @@ story_mac_user() {
 	ln -sf mac/mnt "$lib_run/mac.mnt"
 }
 
-# The page as the user's client gets it; true when it came whole.
+# The page as a client on mymacbook gets it.
 story_load() { # URL [curl options]
 	local url=$1
 	shift
 	story_as_mac setpriv --reuid 7501 --regid 7501 --clear-groups \
-		curl -s -L --connect-timeout 3 -m 20 "$@" "$url"
+		curl -g -s -L --connect-timeout 3 -m 20 "$@" "$url"
+}
+
+story_load_as() { # UID URL: true when the page came whole
+	story_as_mac setpriv --reuid "$1" --clear-groups curl -s -L --connect-timeout 3 -m 20 "$2" \
+		2>/dev/null | grep -q 'Portreeve on Docker'
 }
 
 story_page() { story_load "$story_url" 2>/dev/null | grep -q 'Portreeve on Docker'; }
@@ -95,7 +102,7 @@ story_install() {
 story_install_page() { story_load "${story_url}wp-admin/install.php" | grep -q 'name="setup"\|weblog_title'; }
 
 # What Apache's own access log says it answered, to whomever.
-story_answers() { lib_docker dockersrv logs wordpress_apache_1 2>/dev/null | grep -c '"GET / HTTP'; }
+story_answers() { lib_docker dockersrv logs "$story_apache" 2>/dev/null | grep -c '"GET / HTTP'; }
 
 # An agent that sees mymacbook's users.
 story_mac_agent() {
@@ -105,3 +112,54 @@ story_mac_agent() {
 
 # The events of the story's services, newest last, as a person sees them.
 story_table() { lib_pr events 'dst.port:8000,80,3306' "$@" 2>/dev/null; }
+
+# --- the host policy of the paper, and what it is judged by ---
+
+story_uuid() { # NAME
+	lib_pr show "$1" --json 2>/dev/null | sed -n 's/.*"endpoint": *"\([^"]*\)".*/\1/p'
+}
+
+# The paper's two rows on groups of UUIDs, in $lib_data/policy. Row two is for whom $1 says. With a
+# second argument the hosts are in enforce, too, and mymacbook (the user that $2 says) may load it.
+story_policy() { # 'from any' ['user macuser']
+	{
+		echo 'mode  observe default'
+		echo 'mode  enforce group apache'
+		echo 'mode  enforce group wordpress_db'
+		echo "group apache       member $(story_uuid "$story_apache")"
+		echo "group wordpress_db member $(story_uuid "$story_db")"
+		echo 'rule 10 allow from any to apache tcp/80 comment "Allow Apache server"'
+		echo "rule 20 allow $1 to wordpress_db tcp/3306 comment \"Allow MySQL server\""
+		if [ $# -gt 1 ]; then
+			echo "group hosts     member $(story_uuid dockersrv) member $(story_uuid mymacbook)"
+			echo "group dockersrv member $(story_uuid dockersrv)"
+			echo "group mymacbook member $(story_uuid mymacbook)"
+			echo 'mode  enforce group hosts'
+			echo "rule 30 allow $2 from mymacbook to dockersrv tcp/8000 comment \"Allow the user's machine\""
+		fi
+	} >"$lib_data/policy"
+}
+
+# What a service says first, heard in another container: true if it has the word in it.
+story_greets() { # FROM-CONTAINER TO-CONTAINER PORT WORD
+	lib_docker dockersrv exec "$1" perl -MIO::Socket::INET -e '
+		$SIG{ALRM} = sub { exit 1 }; alarm 3;
+		$s = IO::Socket::INET->new(PeerAddr => $ARGV[0], PeerPort => $ARGV[1], Timeout => 2) or exit 1;
+		sysread($s, $b, 200); print $b' "$(story_address "$2")" "$3" 2>/dev/null | grep -aqi "$4"
+}
+
+# A listener in a container, for the time of the test.
+story_listen() { # CONTAINER PORT
+	lib_docker dockersrv exec -d "$1" perl -MIO::Socket::INET -e '
+		$l = IO::Socket::INET->new(LocalPort => $ARGV[0], Listen => 5, ReuseAddr => 1) or exit 1;
+		while ($c = $l->accept) { print $c "listens\n"; close $c }' "$2"
+	sleep 0.5
+}
+
+# The newest event from the third container to a service of the database was denied, by that.
+story_denied() { # SERVICE RULE
+	sleep 0.5
+	lib_pr events "src.name:third dst.name:$story_db service:$1" --json -n 1 2>/dev/null |
+		grep '"verdict":"denied"' |
+		if [ "$2" = default ]; then grep -q '"rule":null'; else grep -q "\"rule\":$2"; fi
+}
