@@ -63,11 +63,22 @@ struct link {
 	bus_client_t *client;
 	int fd;
 	enum bus_link state;
+	struct pr_addr source; /* from where it was connected */
+	bool source_known;
 	unsigned worker;          /* LINK_WORKER: its position in the directory */
 	struct session session;   /* LINK_CONTROLLER */
 	struct transfer transfer; /* LINK_RECORDER: names for its events */
 	bool stays;               /* while the set is compared with a new directory */
 };
+
+/* ---- way (way.c) ---- */
+
+/** A descriptor, in the epoll, that way_changed() reads; -1, said: none can be had. */
+int way_open(int epoll_fd);
+/** Has an address or route changed since the last call? */
+bool way_changed(int fd);
+/** The address that a connection to a service would be made from now. False: none. */
+bool way_source(const char *endpoint, struct pr_addr *ret_source);
 
 /* ---- inventory ---- */
 
@@ -129,6 +140,7 @@ struct speaker {
 	struct link *links[LINKS_MAX];
 	size_t link_count;
 	int epoll_fd;
+	int way_fd; /* says that an address or route changed; -1: cannot be had */
 	keep_t *keep;
 	requests_t *requests;
 	struct events events;
@@ -155,6 +167,8 @@ struct speaker {
 int links_update(speaker_t *speaker) _must_check_;
 void links_destroy(speaker_t *speaker);
 /** Notice what came up or went down. */
+/** Connect anew what would be connected from another address now. */
+void links_reroute(speaker_t *speaker);
 void links_check(speaker_t *speaker);
 /** Take what waits on every link; true: something did. */
 bool links_receive(speaker_t *speaker);

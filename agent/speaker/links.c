@@ -218,6 +218,7 @@ struct link *links_recorder(speaker_t *speaker)
 
 static void link_up(speaker_t *speaker, struct link *link)
 {
+	link->source_known = way_source(link->service.endpoint, &link->source);
 	switch (link->kind) {
 	case LINK_CONTROLLER:
 		session_begin(speaker, link);
@@ -252,6 +253,44 @@ void links_check(speaker_t *speaker)
 		} else if (was_up && link->kind == LINK_WORKER) {
 			requests_worker_up(speaker->requests, link->worker, false);
 		}
+	}
+}
+
+/* In its place: positions in the set mean nothing, but the sweep of one does. */
+static void link_renew(speaker_t *speaker, size_t index)
+{
+	struct link *old = speaker->links[index];
+	const struct speaker_service service = old->service;
+	enum link_kind kind = old->kind;
+	unsigned worker = old->worker;
+
+	if (kind == LINK_WORKER) {
+		requests_worker_up(speaker->requests, worker, false);
+	}
+	link_destroy(speaker, &speaker->links[index]);
+	speaker->links[index] = speaker->links[--speaker->link_count];
+	if (link_new(speaker, kind, &service) != PR_OK) {
+		speaker->links_stale = true; /* said; the set is made whole again */
+		return;
+	}
+	speaker->links[speaker->link_count - 1]->worker = worker;
+}
+
+void links_reroute(speaker_t *speaker)
+{
+	size_t renewed = 0;
+
+	for (size_t i = speaker->link_count; i > 0; i--) {
+		struct link *link = speaker->links[i - 1];
+		struct pr_addr now;
+		if (link->source_known && way_source(link->service.endpoint, &now) &&
+		    !pr_addr_equal(&now, &link->source)) {
+			link_renew(speaker, i - 1);
+			renewed++;
+		}
+	}
+	if (renewed > 0) {
+		log_info("this host's address has changed: %zu connections are made anew", renewed);
 	}
 }
 

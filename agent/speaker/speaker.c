@@ -66,6 +66,7 @@ int speaker_new(bus_context_t *context, const struct speaker_options *options,
 		return PR_ENOMEM;
 	}
 	speaker->epoll_fd = -1;
+	speaker->way_fd = -1;
 	speaker->context = context;
 	speaker->outlet = *outlet;
 	speaker->epoch = pr_clock_wall_ns();
@@ -81,6 +82,7 @@ int speaker_new(bus_context_t *context, const struct speaker_options *options,
 	if (ret != PR_OK) {
 		return ret;
 	}
+	speaker->way_fd = way_open(speaker->epoll_fd);
 	session_load(speaker);
 	speaker->services_fresh = false;
 	(void)!links_update(speaker);
@@ -100,6 +102,7 @@ void speaker_destroy(speaker_t **speaker_p)
 	events_close(speaker);
 	keep_destroy(&speaker->keep);
 	links_destroy(speaker);
+	pr_fd_close(&speaker->way_fd);
 	requests_destroy(&speaker->requests);
 	inventory_cache_done(&speaker->inventory);
 	signed_state_done(&speaker->state);
@@ -218,6 +221,9 @@ void speaker_turn(speaker_t *speaker, uint64_t now_ns)
 {
 	speaker->now_ns = now_ns;
 	speaker->more = false;
+	if (speaker->way_fd >= 0 && way_changed(speaker->way_fd)) {
+		links_reroute(speaker);
+	}
 	/* A send can take a wake-up with it: receive until nothing is left after it. */
 	for (unsigned round = 0;; round++) {
 		links_check(speaker);

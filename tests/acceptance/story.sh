@@ -121,14 +121,15 @@ story_uuid() { # NAME
 
 # The paper's two rows on groups of UUIDs, in $lib_data/policy. Row two is for whom $1 says. With a
 # second argument the hosts are in enforce, too, and mymacbook (the user that $2 says) may load it.
-story_policy() { # 'from any' ['user macuser']
+# With a third, row one is for whom that says.
+story_policy() { # 'from any' ['user macuser' ['from mymacbook']]
 	{
 		echo 'mode  observe default'
 		echo 'mode  enforce group apache'
 		echo 'mode  enforce group wordpress_db'
 		echo "group apache       member $(story_uuid "$story_apache")"
 		echo "group wordpress_db member $(story_uuid "$story_db")"
-		echo 'rule 10 allow from any to apache tcp/80 comment "Allow Apache server"'
+		echo "rule 10 allow ${3:-from any} to apache tcp/80 comment \"Allow Apache server\""
 		echo "rule 20 allow $1 to wordpress_db tcp/3306 comment \"Allow MySQL server\""
 		if [ $# -gt 1 ]; then
 			echo "group hosts     member $(story_uuid dockersrv) member $(story_uuid mymacbook)"

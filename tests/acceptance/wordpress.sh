@@ -152,6 +152,8 @@ for container in "$story_db" "$story_apache" third; do
 done
 story_move mymacbook 192.168.1.37
 lib_until 20 story_page
+story_policy 'from apache' '' 'from mymacbook'
+lib_commit "$lib_data/policy" "Apache for mymacbook alone: on this engine nothing is in between"
 page_ok "default engine: the page loads by the host's rule"
 table_of "$story_url"
 row mymacbook dockersrv macuser tcp/8000 curl
