@@ -18,6 +18,9 @@ DEPENDENCIES_runtime='iproute2 procps'
 DEPENDENCIES_tests='git clang clang-format libclang-rt-14-dev tcpdump nftables iptables conntrack iproute2
 	curl socat busybox-static python3 python3-zmq python3-msgpack procps util-linux
 	debootstrap docker-compose'
+# shellcheck disable=SC2034
+DEPENDENCIES_demo='iproute2 curl iptables nftables busybox-static python3 util-linux debootstrap
+	docker-compose'
 DEPENDENCIES_ENGINE='docker.io containerd runc tini'
 
 # Elsewhere only in the test of this file.

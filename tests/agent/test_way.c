@@ -54,8 +54,8 @@ int main(void)
 	int fd = way_open(epoll_fd);
 	ok(fd >= 0 && !way_changed(fd), "nothing has changed yet");
 	ok(!way_source(four, &source), "no way without an address");
-	ok(ip("link add prt0 type dummy") && ip("link set prt0 up") &&
-	           ip("address add 192.0.2.36/24 dev prt0"),
+	ok(ip("link add prt0 type veth peer name prt1") && ip("link set prt0 up") &&
+	           ip("link set prt1 up") && ip("address add 192.0.2.36/24 dev prt0"),
 	   "an address");
 	ok(way_changed(fd) && !way_changed(fd), "is a change, once");
 	ok(source_is(four, "192.0.2.36"), "from which a service is reached");
