@@ -34,7 +34,7 @@ demo_end() {
 # The table for somebody who sees it the first time.
 table() { # SINCE
 	lib_pr events 'dst.port:8000,80,3306,22' --since "$1" --json 2>/dev/null |
-		python3 "$root/scripts/demo_table.py"
+		"$root/scripts/demo_table.py"
 }
 
 now() { date --utc +%FT%T.%3NZ; }

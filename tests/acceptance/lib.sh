@@ -67,7 +67,7 @@ lib_start() { # lib_start NAME (at most 6 letters, interfaces are named after it
 	lib_sweep
 	mkdir -p "$lib_run" "$lib_data"
 	trap lib_end EXIT
-	trap 'exit 130' INT TERM HUP
+	trap 'exit 130' INT TERM HUP PIPE
 	ip netns add "prt-$lib_name-lan"
 	lib_in lan ip link add br0 type bridge
 	lib_in lan ip link set br0 up
