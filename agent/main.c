@@ -22,12 +22,22 @@ static const struct pr_program_option options[] = {
 	  &arg_remove_rules },
 };
 
+static const struct pr_man_example examples[] = {
+	{ "portreeve enroll --name web1 | portreeve-agent --enroll -",
+	  "Enrol this host: the first command, on an administrator's machine, prints a token." },
+	{ "portreeve-agent", "Run in the foreground, as a service manager starts it." },
+	{ "portreeve-agent --remove-rules",
+	  "Take out every rule that an agent that is gone has left." },
+};
+
 static const struct pr_program program = {
 	.name = "portreeve-agent",
 	.summary = "Holds or copies the new connections of this host and its containers.",
 	.rows = agent_config_rows,
 	.options = options,
 	.option_count = PR_ARRAY_LEN(options),
+	.examples = examples,
+	.example_count = PR_ARRAY_LEN(examples),
 };
 
 static int failed(const struct agent_problem *problem)

@@ -24,9 +24,10 @@ struct request {
 	const char *version;
 	const char *dump;
 	const char *sample;
+	const char *man;
 };
 
-#define COMMON_OPTIONS 5
+#define COMMON_OPTIONS 6
 
 static void common_options(struct request *request,
                            struct pr_program_option options[static COMMON_OPTIONS])
@@ -36,6 +37,7 @@ static void common_options(struct request *request,
 		{ "dump-config", NULL, "print every value in force and exit", &request->dump },
 		{ "sample-config", NULL, "print a commented sample file and exit",
 		  &request->sample },
+		{ "man", NULL, "print the manual page and exit", &request->man },
 		{ "version", NULL, "print the version and exit", &request->version },
 		{ "help", NULL, "print this text and exit", &request->help },
 	};
@@ -61,6 +63,39 @@ static void print_help(const struct pr_program *program, const struct pr_program
 	for (size_t i = 0; i < COMMON_OPTIONS; i++) {
 		print_option(&common[i]);
 	}
+}
+
+static void man_option(const struct pr_program_option *option)
+{
+	char tag[64];
+
+	(void)snprintf(tag, sizeof(tag), "--%s%s%s", option->name,
+	               option->argument != NULL ? " " : "",
+	               option->argument != NULL ? option->argument : "");
+	pr_man_item(stdout, tag, option->doc);
+}
+
+static void print_man(const struct pr_program *program, const struct pr_program_option *common)
+{
+	char usage[96], path[96];
+	const char *name = program->name;
+	bool tool = strcmp(name, NAME_PREFIX "bench") == 0;
+
+	(void)snprintf(usage, sizeof(usage), "%s%s [options]", name, tool ? " SUITE" : "");
+	(void)snprintf(path, sizeof(path), CONFIG_FOLDER "/%s.conf", name + strlen(NAME_PREFIX));
+	pr_man_begin(stdout, name, tool ? '1' : '8', program->summary);
+	pr_man_synopsis(stdout, usage);
+	pr_man_examples(stdout, program->examples, program->example_count);
+	pr_man_section(stdout, "OPTIONS");
+	for (size_t i = 0; i < program->option_count; i++) {
+		man_option(&program->options[i]);
+	}
+	for (size_t i = 0; i < COMMON_OPTIONS; i++) {
+		man_option(&common[i]);
+	}
+	pr_man_conf(stdout, program->rows, program->row_count, path);
+	pr_man_section(stdout, "SEE ALSO");
+	(void)fputs(".BR portreeve (1)\n", stdout);
 }
 
 /* Does @p word (without dashes) name this option? Sets the text after '=' or NULL. */
@@ -185,6 +220,10 @@ enum pr_program_next pr_program_start(const struct pr_program *program, int argc
 	}
 	if (request.version != NULL) {
 		(void)printf("%s %s\n%s\n", program->name, PACKAGE_VERSION, PR_CONFIGURE_SUMMARY);
+		return PR_PROGRAM_DONE;
+	}
+	if (request.man != NULL) {
+		print_man(program, common);
 		return PR_PROGRAM_DONE;
 	}
 	if (request.sample != NULL) {

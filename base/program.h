@@ -4,7 +4,7 @@
 /**
  * @file
  * What every daemon's main() does the same way: options, configuration, signals, readiness.
- * Options of all: --config FILE, --version, --help, --dump-config, --sample-config.
+ * Options of all: --config FILE, --version, --help, --man, --dump-config, --sample-config.
  */
 
 #include <stdbool.h>
@@ -12,6 +12,7 @@
 
 #include "base/conf.h"
 #include "base/defs.h"
+#include "base/man.h"
 
 /** An option of one program beside the common ones. Long form only. */
 struct pr_program_option {
@@ -28,6 +29,8 @@ struct pr_program {
 	size_t row_count;
 	const struct pr_program_option *options;
 	size_t option_count;
+	const struct pr_man_example *examples; /* of the manual page */
+	size_t example_count;
 };
 
 /** What main() does next. */

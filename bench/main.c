@@ -74,6 +74,10 @@ int main(int argc, char **argv)
 	const struct pr_program_option options[] = {
 		{ "json", NULL, "one object a line", &arg_json },
 	};
+	static const struct pr_man_example examples[] = {
+		{ "portreeve-bench policy", "Measure the evaluation of rules." },
+		{ "portreeve-bench policy --json", "The same, one JSON object a line." },
+	};
 	const struct pr_program program = {
 		.name = "portreeve-bench",
 		.summary = "Measures Portreeve's parts beside their limits: portreeve-bench SUITE.",
@@ -81,6 +85,8 @@ int main(int argc, char **argv)
 		.row_count = PR_ARRAY_LEN(rows),
 		.options = options,
 		.option_count = PR_ARRAY_LEN(options),
+		.examples = examples,
+		.example_count = PR_ARRAY_LEN(examples),
 	};
 	struct bench_conf conf = { 0 };
 

@@ -45,7 +45,7 @@ struct cli_options {
 	const char *config, *since, *until, *limit, *message, *role, *name, *life, *key;
 	const char *reason, *confirm_within, *base, *user, *process, *to_user, *to_process, *from,
 		*to;
-	bool json, wide, follow, denied, force, pending, offline, draft, help, version;
+	bool json, wide, follow, denied, force, pending, offline, draft, man, help, version;
 	const char *words[CLI_WORDS_MAX]; /* what is no option, without the command's own words */
 	size_t word_count;
 };
@@ -80,6 +80,7 @@ enum cli_option_id {
 	CLI_OPTION_FROM,
 	CLI_OPTION_TO,
 	CLI_OPTION_DRAFT,
+	CLI_OPTION_MAN,
 	_CLI_OPTION_MAX,
 };
 
@@ -93,11 +94,22 @@ struct cli_option {
 
 extern const struct cli_option cli_option_rows[_CLI_OPTION_MAX];
 
-/** One row drives dispatch, usage, help, and later completion and the manual page. */
+/** What a command is about: the parts of the help. */
+enum cli_topic {
+	CLI_TOPIC_SEE,
+	CLI_TOPIC_POLICY,
+	CLI_TOPIC_ACT,
+	CLI_TOPIC_PEOPLE,
+	CLI_TOPIC_SELF,
+	_CLI_TOPIC_MAX,
+};
+
+/** One row drives dispatch, usage, help, completion and the manual page. */
 struct cli_command {
 	const char *name, *sub; /* sub NULL: a command of one word */
 	const char *arguments;  /* as shown in usage; "" for none */
 	const char *summary;
+	enum cli_topic topic;
 	uint32_t options; /* beside --config, --json, --help: bits by enum cli_option_id */
 	unsigned words_min, words_max;
 	bool query;                  /* its words are a query: `-user:root` is no option */
@@ -115,6 +127,12 @@ int cli_options_parse(int argc, const char *const *argv, FILE *err, struct cli_o
                       const struct cli_command **ret_command) _must_check_;
 /** Usage of one command or (NULL) of all. */
 void cli_help_print(FILE *out, const struct cli_command *command);
+
+const char *cli_topic_title(enum cli_topic topic);
+/** "policy log [options]": as in usage lines. */
+void cli_usage_format(const struct cli_command *command, char *text, size_t size_bytes);
+/** The manual page, portreeve(1) (manual.c). */
+void cli_manual_print(FILE *out);
 
 /* ---- times (time.c) ---- */
 
@@ -399,6 +417,7 @@ int cli_run_agent_approve(struct cli *cli);
 int cli_run_agent_revoke(struct cli *cli);
 int cli_run_help(struct cli *cli);
 int cli_run_version(struct cli *cli);
+int cli_run_completion(struct cli *cli);
 
 /** The whole program. Streams are borrowed. Returns the exit status. */
 int cli_main(int argc, const char *const *argv, FILE *out, FILE *err);

@@ -8,11 +8,13 @@
 /* The order is that of the help. */
 static const struct cli_command commands[] = {
 	{ .name = "status",
+	  .topic = CLI_TOPIC_SEE,
 	  .arguments = "",
 	  .summary = "controller, workers, recorder, agents: what they do, what they lost",
 	  .options = BIT(WIDE),
 	  .run = cli_run_status },
 	{ .name = "hosts",
+	  .topic = CLI_TOPIC_SEE,
 	  .arguments = "[WORD]",
 	  .summary = "hosts and their containers, marked (C)",
 	  .options = BIT(WIDE),
@@ -21,12 +23,14 @@ static const struct cli_command commands[] = {
 	  .details = "WORD: a part of a name, host or image, a group, or the beginning of a UUID "
 	             "or container ID." },
 	{ .name = "show",
+	  .topic = CLI_TOPIC_SEE,
 	  .arguments = "NAME",
 	  .summary = "all that is known of one host or container",
 	  .words_min = 1,
 	  .words_max = 1,
 	  .run = cli_run_show },
 	{ .name = "events",
+	  .topic = CLI_TOPIC_SEE,
 	  .arguments = "[QUERY]",
 	  .summary = "recorded connections, newest last",
 	  .options = BIT(FOLLOW) | BIT(SINCE) | BIT(UNTIL) | BIT(LIMIT) | BIT(DENIED) | BIT(WIDE),
@@ -45,6 +49,7 @@ static const struct cli_command commands[] = {
 	             "  portreeve events --since 1h dst.name:db -user:root\n"
 	             "  portreeve events --json --since today 'verdict:denied dst.port:22,3389'" },
 	{ .name = "policy",
+	  .topic = CLI_TOPIC_POLICY,
 	  .sub = "check",
 	  .arguments = "FILE",
 	  .summary = "read a policy text and say every error",
@@ -54,23 +59,27 @@ static const struct cli_command commands[] = {
 	  .run = cli_run_policy_check,
 	  .details = "FILE may be - for standard input." },
 	{ .name = "policy",
+	  .topic = CLI_TOPIC_POLICY,
 	  .sub = "list",
 	  .arguments = "[REVISION|draft]",
 	  .summary = "the rules as a table",
 	  .words_max = 1,
 	  .run = cli_run_policy_list },
 	{ .name = "policy",
+	  .topic = CLI_TOPIC_POLICY,
 	  .sub = "show",
 	  .arguments = "[REVISION|draft]",
 	  .summary = "the policy in force, or a revision, or your draft",
 	  .words_max = 1,
 	  .run = cli_run_policy_show },
 	{ .name = "policy",
+	  .topic = CLI_TOPIC_POLICY,
 	  .sub = "edit",
 	  .arguments = "",
 	  .summary = "change your draft in $EDITOR (nothing changes until commit)",
 	  .run = cli_run_policy_edit },
 	{ .name = "policy",
+	  .topic = CLI_TOPIC_POLICY,
 	  .sub = "add",
 	  .arguments = "LINE...",
 	  .summary = "a rule, group or any other line more in your draft",
@@ -84,6 +93,7 @@ static const struct cli_command commands[] = {
 	          "  portreeve policy add 15 deny from web to db tcp/22\n"
 	          "  portreeve policy add expect deny from web to db tcp/22" },
 	{ .name = "policy",
+	  .topic = CLI_TOPIC_POLICY,
 	  .sub = "rm",
 	  .arguments = "NUMBER... | group NAME",
 	  .summary = "rules, or a group, less in your draft",
@@ -91,6 +101,7 @@ static const struct cli_command commands[] = {
 	  .words_max = CLI_WORDS_MAX,
 	  .run = cli_run_policy_rm },
 	{ .name = "policy",
+	  .topic = CLI_TOPIC_POLICY,
 	  .sub = "mv",
 	  .arguments = "NUMBER TO",
 	  .summary = "give a rule another number, and so another place",
@@ -98,6 +109,7 @@ static const struct cli_command commands[] = {
 	  .words_max = 2,
 	  .run = cli_run_policy_mv },
 	{ .name = "policy",
+	  .topic = CLI_TOPIC_POLICY,
 	  .sub = "enable",
 	  .arguments = "NUMBER...",
 	  .summary = "let rules of your draft count",
@@ -105,6 +117,7 @@ static const struct cli_command commands[] = {
 	  .words_max = CLI_WORDS_MAX,
 	  .run = cli_run_policy_enable },
 	{ .name = "policy",
+	  .topic = CLI_TOPIC_POLICY,
 	  .sub = "disable",
 	  .arguments = "NUMBER...",
 	  .summary = "let rules of your draft be skipped",
@@ -112,6 +125,7 @@ static const struct cli_command commands[] = {
 	  .words_max = CLI_WORDS_MAX,
 	  .run = cli_run_policy_disable },
 	{ .name = "policy",
+	  .topic = CLI_TOPIC_POLICY,
 	  .sub = "stage",
 	  .arguments = "NUMBER...",
 	  .summary = "let rules of your draft only tell what they would do",
@@ -119,6 +133,7 @@ static const struct cli_command commands[] = {
 	  .words_max = CLI_WORDS_MAX,
 	  .run = cli_run_policy_stage },
 	{ .name = "policy",
+	  .topic = CLI_TOPIC_POLICY,
 	  .sub = "diff",
 	  .arguments = "[FROM [TO]]",
 	  .summary = "what your draft changes; or what changed since a revision",
@@ -126,16 +141,19 @@ static const struct cli_command commands[] = {
 	  .run = cli_run_policy_diff,
 	  .details = "FROM and TO: a revision, or draft. Without TO: the policy in force." },
 	{ .name = "policy",
+	  .topic = CLI_TOPIC_POLICY,
 	  .sub = "rebase",
 	  .arguments = "",
 	  .summary = "merge your draft with what was committed meanwhile",
 	  .run = cli_run_policy_rebase },
 	{ .name = "policy",
+	  .topic = CLI_TOPIC_POLICY,
 	  .sub = "discard",
 	  .arguments = "",
 	  .summary = "forget your draft",
 	  .run = cli_run_policy_discard },
 	{ .name = "policy",
+	  .topic = CLI_TOPIC_POLICY,
 	  .sub = "import",
 	  .arguments = "FILE",
 	  .summary = "make a text your draft (nothing changes until commit)",
@@ -144,12 +162,14 @@ static const struct cli_command commands[] = {
 	  .words_max = 1,
 	  .run = cli_run_policy_import },
 	{ .name = "policy",
+	  .topic = CLI_TOPIC_POLICY,
 	  .sub = "export",
 	  .arguments = "[REVISION|draft]",
 	  .summary = "the text alone, byte for byte, for editing and import",
 	  .words_max = 1,
 	  .run = cli_run_policy_export },
 	{ .name = "policy",
+	  .topic = CLI_TOPIC_POLICY,
 	  .sub = "commit",
 	  .arguments = "-m TEXT [FILE]",
 	  .summary = "make the draft (or FILE) the policy in force",
@@ -162,17 +182,20 @@ static const struct cli_command commands[] = {
 	             "  portreeve policy commit -m \"open the shop\" --confirm-within 5m\n"
 	             "  portreeve policy confirm" },
 	{ .name = "policy",
+	  .topic = CLI_TOPIC_POLICY,
 	  .sub = "confirm",
 	  .arguments = "",
 	  .summary = "keep what was committed with --confirm-within",
 	  .run = cli_run_policy_confirm },
 	{ .name = "policy",
+	  .topic = CLI_TOPIC_POLICY,
 	  .sub = "log",
 	  .arguments = "",
 	  .summary = "revisions, newest first",
 	  .options = BIT(LIMIT),
 	  .run = cli_run_policy_log },
 	{ .name = "policy",
+	  .topic = CLI_TOPIC_POLICY,
 	  .sub = "rollback",
 	  .arguments = "REVISION [-m TEXT]",
 	  .summary = "commit an old revision again",
@@ -181,6 +204,7 @@ static const struct cli_command commands[] = {
 	  .words_max = 1,
 	  .run = cli_run_policy_rollback },
 	{ .name = "explain",
+	  .topic = CLI_TOPIC_POLICY,
 	  .arguments = "SOURCE DESTINATION SERVICE",
 	  .summary = "which rule decides, and why none before it",
 	  .options = BIT(USER) | BIT(PROCESS) | BIT(TO_USER) | BIT(TO_PROCESS) | BIT(DRAFT),
@@ -193,23 +217,27 @@ static const struct cli_command commands[] = {
 	             "  portreeve explain web_1 db_1 tcp/3306 --process /usr/sbin/apache2\n"
 	             "  portreeve explain external web tcp/80 --draft" },
 	{ .name = "reach",
+	  .topic = CLI_TOPIC_POLICY,
 	  .arguments = "--to WHO | --from WHO",
 	  .summary = "who may reach it, or whom it may reach, and on what",
 	  .options = BIT(FROM) | BIT(TO) | BIT(DRAFT),
 	  .run = cli_run_reach,
 	  .details = "WHO: as for explain. Both: what one may reach of the other." },
 	{ .name = "audit",
+	  .topic = CLI_TOPIC_SEE,
 	  .arguments = "",
 	  .summary = "who changed what, when and why; newest first",
 	  .options = BIT(LIMIT),
 	  .run = cli_run_audit },
 	{ .name = "group",
+	  .topic = CLI_TOPIC_POLICY,
 	  .sub = "list",
 	  .arguments = "",
 	  .summary = "the groups of the policy",
 	  .options = BIT(DRAFT),
 	  .run = cli_run_group_list },
 	{ .name = "group",
+	  .topic = CLI_TOPIC_POLICY,
 	  .sub = "create",
 	  .arguments = "NAME select|member ...",
 	  .summary = "a group more in your draft",
@@ -219,6 +247,7 @@ static const struct cli_command commands[] = {
 	  .details = "  portreeve group create web select compose.service web label.tier front\n"
 	             "  portreeve group create db member 77b20000-0000-4000-8000-000000000001" },
 	{ .name = "group",
+	  .topic = CLI_TOPIC_POLICY,
 	  .sub = "preview",
 	  .arguments = "select|member ...",
 	  .summary = "who would be in such a group now",
@@ -227,6 +256,7 @@ static const struct cli_command commands[] = {
 	  .words_max = CLI_WORDS_MAX,
 	  .run = cli_run_group_preview },
 	{ .name = "group",
+	  .topic = CLI_TOPIC_POLICY,
 	  .sub = "members",
 	  .arguments = "GROUP",
 	  .summary = "who is in a group now",
@@ -235,6 +265,7 @@ static const struct cli_command commands[] = {
 	  .words_max = 1,
 	  .run = cli_run_group_members },
 	{ .name = "mode",
+	  .topic = CLI_TOPIC_ACT,
 	  .arguments = "observe|enforce default|GROUP",
 	  .summary = "only watch, or deny what no rule allows",
 	  .options = BIT(FORCE),
@@ -242,6 +273,7 @@ static const struct cli_command commands[] = {
 	  .words_max = 2,
 	  .run = cli_run_mode },
 	{ .name = "quarantine",
+	  .topic = CLI_TOPIC_ACT,
 	  .arguments = "NAME --reason TEXT",
 	  .summary = "isolate a host with its containers, or a container, at once",
 	  .options = BIT(REASON) | BIT(LIFE) | BIT(FORCE),
@@ -254,6 +286,7 @@ static const struct cli_command commands[] = {
 	          "and its\nmode say; it survives restarts. Connections that stand are not cut.\n\n"
 	          "  portreeve quarantine web_1 --reason \"odd outgoing mail\" --for 2h" },
 	{ .name = "release",
+	  .topic = CLI_TOPIC_ACT,
 	  .arguments = "NAME",
 	  .summary = "end a quarantine",
 	  .options = BIT(REASON),
@@ -261,6 +294,7 @@ static const struct cli_command commands[] = {
 	  .words_max = 1,
 	  .run = cli_run_release },
 	{ .name = "remove",
+	  .topic = CLI_TOPIC_ACT,
 	  .arguments = "NAME --reason TEXT",
 	  .summary = "forget a host that will not come back, or a stopped container",
 	  .options = BIT(REASON) | BIT(FORCE),
@@ -270,6 +304,7 @@ static const struct cli_command commands[] = {
 	  .details =
 	          "A host's key is revoked: it comes back by `agent approve`, or by a new token." },
 	{ .name = "enroll",
+	  .topic = CLI_TOPIC_PEOPLE,
 	  .arguments = "",
 	  .summary = "a one-time token for a new host, person or program",
 	  .options = BIT(ROLE) | BIT(NAME) | BIT(LIFE) | BIT(PENDING),
@@ -278,6 +313,7 @@ static const struct cli_command commands[] = {
 	          "For a host: portreeve-agent --enroll TOKEN there. For a person: portreeve join "
 	          "TOKEN." },
 	{ .name = "join",
+	  .topic = CLI_TOPIC_PEOPLE,
 	  .arguments = "TOKEN",
 	  .summary = "make a key of your own and enrol with a token",
 	  .options = BIT(KEY) | BIT(NAME) | BIT(FORCE),
@@ -287,11 +323,13 @@ static const struct cli_command commands[] = {
 	  .details = "Writes ~/.config/portreeve/cli.conf (or --config FILE) and the key beside it "
 	             "(or --key FILE)." },
 	{ .name = "agent",
+	  .topic = CLI_TOPIC_PEOPLE,
 	  .sub = "list",
 	  .arguments = "",
 	  .summary = "enrolled keys: agents, recorders, people",
 	  .run = cli_run_agent_list },
 	{ .name = "agent",
+	  .topic = CLI_TOPIC_PEOPLE,
 	  .sub = "approve",
 	  .arguments = "NAME",
 	  .summary = "let a newcomer in that waits for it",
@@ -299,6 +337,7 @@ static const struct cli_command commands[] = {
 	  .words_max = 1,
 	  .run = cli_run_agent_approve },
 	{ .name = "agent",
+	  .topic = CLI_TOPIC_PEOPLE,
 	  .sub = "revoke",
 	  .arguments = "NAME",
 	  .summary = "cut off a key for ever, within a second",
@@ -306,11 +345,24 @@ static const struct cli_command commands[] = {
 	  .words_max = 1,
 	  .run = cli_run_agent_revoke },
 	{ .name = "help",
+	  .topic = CLI_TOPIC_SELF,
 	  .arguments = "[COMMAND]",
 	  .summary = "this text, or more of one command",
+	  .options = BIT(MAN),
 	  .words_max = 2,
 	  .run = cli_run_help },
-	{ .name = "version", .arguments = "", .summary = "the version", .run = cli_run_version },
+	{ .name = "completion",
+	  .topic = CLI_TOPIC_SELF,
+	  .sub = "bash",
+	  .arguments = "",
+	  .summary = "a script that completes commands and options",
+	  .run = cli_run_completion,
+	  .details = "  source <(portreeve completion bash)" },
+	{ .name = "version",
+	  .topic = CLI_TOPIC_SELF,
+	  .arguments = "",
+	  .summary = "the version",
+	  .run = cli_run_version },
 };
 
 const struct cli_command *cli_commands(size_t *ret_count)
@@ -319,11 +371,24 @@ const struct cli_command *cli_commands(size_t *ret_count)
 	return commands;
 }
 
-static void usage_format(const struct cli_command *command, char *text, size_t size_bytes)
+void cli_usage_format(const struct cli_command *command, char *text, size_t size_bytes)
 {
 	(void)snprintf(text, size_bytes, "%s%s%s%s%s", command->name,
 	               command->sub != NULL ? " " : "", command->sub != NULL ? command->sub : "",
 	               command->arguments[0] != '\0' ? " " : "", command->arguments);
+}
+
+const char *cli_topic_title(enum cli_topic topic)
+{
+	static const char *const titles[_CLI_TOPIC_MAX] = {
+		[CLI_TOPIC_SEE] = "See what happens",
+		[CLI_TOPIC_POLICY] = "Write policy, and ask it",
+		[CLI_TOPIC_ACT] = "Act at once",
+		[CLI_TOPIC_PEOPLE] = "Let in, and out",
+		[CLI_TOPIC_SELF] = "This program",
+	};
+
+	return titles[topic];
 }
 
 static void option_print(FILE *out, const struct cli_option *row)
@@ -343,7 +408,7 @@ static void command_print(FILE *out, const struct cli_command *command)
 {
 	char usage[96];
 
-	usage_format(command, usage, sizeof(usage));
+	cli_usage_format(command, usage, sizeof(usage));
 	fprintf(out, "usage: portreeve %s\n  %s\n", usage, command->summary);
 	if (command->details != NULL) {
 		fprintf(out, "\n%s\n", command->details);
@@ -363,11 +428,17 @@ void cli_help_print(FILE *out, const struct cli_command *command)
 		command_print(out, command);
 		return;
 	}
-	fputs("usage: portreeve COMMAND [options]\n\n", out);
-	for (size_t i = 0; i < PR_ARRAY_LEN(commands); i++) {
-		char usage[96];
-		usage_format(&commands[i], usage, sizeof(usage));
-		fprintf(out, "  %-36s %s\n", usage, commands[i].summary);
+	fputs("usage: portreeve COMMAND [options]\n", out);
+	for (int topic = 0; topic < _CLI_TOPIC_MAX; topic++) {
+		fprintf(out, "\n%s\n", cli_topic_title((enum cli_topic)topic));
+		for (size_t i = 0; i < PR_ARRAY_LEN(commands); i++) {
+			char usage[96];
+			if ((int)commands[i].topic != topic) {
+				continue;
+			}
+			cli_usage_format(&commands[i], usage, sizeof(usage));
+			fprintf(out, "  %-36s %s\n", usage, commands[i].summary);
+		}
 	}
 	fputs("\nAll: --config FILE (else /etc/portreeve/cli.conf or "
 	      "~/.config/portreeve/cli.conf), "
@@ -384,6 +455,10 @@ int cli_run_help(struct cli *cli)
 	const struct cli_options *options = &cli->options;
 	bool found = false;
 
+	if (options->man) {
+		cli_manual_print(cli->out);
+		return CLI_DONE;
+	}
 	if (options->word_count == 0) {
 		cli_help_print(cli->out, NULL);
 		return CLI_DONE;

@@ -53,6 +53,7 @@ const struct cli_option cli_option_rows[_CLI_OPTION_MAX] = {
 	[CLI_OPTION_TO] = { "to", 0, "WHO", "who may reach it?", FIELD(to) },
 	[CLI_OPTION_DRAFT] = { "draft", 0, NULL, "by your draft, not by the policy in force",
 	                       FIELD(draft) },
+	[CLI_OPTION_MAN] = { "man", 0, NULL, "the manual page, for man(1)", FIELD(man) },
 };
 
 #define COMMON (1U << CLI_OPTION_CONFIG | 1U << CLI_OPTION_JSON | 1U << CLI_OPTION_HELP)

@@ -22,6 +22,13 @@ int main(int argc, char **argv)
 		{ "init", NULL, "make keys, store, first policy and first administrator, and exit",
 		  &arg_init },
 	};
+	static const struct pr_man_example examples[] = {
+		{ "portreeve-controller --init",
+		  "Once: keys, the first policy (observe everything), and a configuration for "
+		  "portreeve(1)." },
+		{ "portreeve-controller",
+		  "Run in the foreground, as a service manager starts it." },
+	};
 	const struct pr_program program = {
 		.name = "portreeve-controller",
 		.summary = "Decides the connections that agents ask about.",
@@ -29,6 +36,8 @@ int main(int argc, char **argv)
 		.row_count = controller_conf_row_count,
 		.options = options,
 		.option_count = PR_ARRAY_LEN(options),
+		.examples = examples,
+		.example_count = PR_ARRAY_LEN(examples),
 	};
 	struct pr_conf_error error = { "" };
 

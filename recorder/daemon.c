@@ -352,7 +352,15 @@ int recorder_main(int argc, char **argv)
 		  "join with a token of `portreeve enroll` (-: from standard input), and exit",
 		  &daemon.enroll_token },
 	};
+	static const struct pr_man_example examples[] = {
+		{ "portreeve enroll --role recorder | portreeve-recorder --enroll -",
+		  "Enrol this recorder: the first command, on an administrator's machine, prints a "
+		  "token." },
+		{ "portreeve-recorder", "Run in the foreground, as a service manager starts it." },
+	};
 	const struct pr_program program = { .name = "portreeve-recorder",
+		                            .examples = examples,
+		                            .example_count = PR_ARRAY_LEN(examples),
 		                            .summary = "Store the event history and serve it.",
 		                            .rows = recorder_conf_rows,
 		                            .row_count = recorder_conf_row_count,

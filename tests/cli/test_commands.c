@@ -16,6 +16,7 @@
 
 #include "base/clock.h"
 #include "base/err.h"
+#include "cli/cli.h"
 #include "tests/cli/fake.h"
 #include "tests/tap.h"
 
@@ -301,6 +302,31 @@ static void test_questions(void)
 	   "in JSON");
 }
 
+static void test_tables(void)
+{
+	size_t count, missing = 0;
+	const struct cli_command *commands = cli_commands(&count);
+	char usage[128], wanted[160];
+
+	ok(RUN("help") == 0 &&
+	           strstr(out_text, "\nWrite policy, and ask it\n  policy check FILE") != NULL,
+	   "help, by what one wants");
+	for (size_t i = 0; i < count; i++) {
+		cli_usage_format(&commands[i], usage, sizeof(usage));
+		(void)snprintf(wanted, sizeof(wanted), "\n  %s ", usage);
+		missing += strstr(out_text, wanted) == NULL;
+	}
+	ok(missing == 0, "every command is in it");
+	ok(RUN("help", "--man") == 0 && strstr(out_text, ".TH PORTREEVE 1 ") != NULL &&
+	           strstr(out_text, ".SH EXAMPLES") < strstr(out_text, ".SH OPTIONS") &&
+	           strstr(out_text, "\\-\\-confirm\\-within TIME") != NULL,
+	   "the manual page, examples first");
+	ok(RUN("completion", "bash") == 0 &&
+	           strstr(out_text, "policy) words='check list show edit") != NULL &&
+	           strstr(out_text, "complete -F _portreeve portreeve") != NULL,
+	   "completion");
+}
+
 static void test_events(void)
 {
 	ok(RUN("events") == 0 && lines_of(out_text) == 4 &&
@@ -488,6 +514,7 @@ int main(void)
 	test_drafts();
 	test_edit();
 	test_questions();
+	test_tables();
 	test_events();
 	test_forged(&fake);
 	test_follow(&fake, &recorder);
