@@ -294,6 +294,9 @@ int admin_new(const struct admin_setup *setup, uint64_t now_ns, uint64_t now_wal
 		ret = admin_keyring_fill(setup->store, ~0U, setup->keyring);
 	}
 	if (ret == PR_OK) {
+		ret = admin_services_offer(admin);
+	}
+	if (ret == PR_OK) {
 		ret = admin_services_refresh(admin);
 	}
 	if (ret != PR_OK) {
@@ -301,6 +304,11 @@ int admin_new(const struct admin_setup *setup, uint64_t now_ns, uint64_t now_wal
 	}
 	*ret_admin = take_ptr(admin);
 	return PR_OK;
+}
+
+void admin_leave(admin_t *admin)
+{
+	admin_services_withdraw(admin);
 }
 
 void admin_destroy(admin_t **admin_p)
@@ -339,12 +347,25 @@ static void housekeep(struct admin *admin)
 	}
 }
 
+/* Another controller on this store has changed something. Workers look by themselves. */
+static void look_at_view(struct admin *admin)
+{
+	bool changed = false;
+
+	if (view_refresh(&admin->view, &changed) == PR_OK && changed) {
+		admin->by_agent_good = false;
+		admin->generation++;
+	}
+	(void)admin_services_look(admin);
+}
+
 /* `--init` beside a running controller may have made a new administrator. */
 static void look(struct admin *admin)
 {
 	struct store_versions versions = { 0 };
 
 	admin->looked_ns = admin->now_ns;
+	look_at_view(admin);
 	admin_confirm_tick(admin);
 	admin_quarantine_tick(admin);
 	if (admin->leaving_count > 0) {

@@ -60,6 +60,9 @@ typedef struct admin admin_t;
 /** Everything in @p setup is borrowed until admin_destroy(). */
 int admin_new(const struct admin_setup *setup, uint64_t now_ns, uint64_t now_wall_ns,
               admin_t **ret_admin) _must_check_;
+/** Before a stop that was asked for: other controllers on this store take this one out of the
+ * directory. One that dies stays in it, for it will be back. */
+void admin_leave(admin_t *admin);
 void admin_destroy(admin_t **admin_p);
 
 /** Take one frame and answer it. */

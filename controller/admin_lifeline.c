@@ -67,19 +67,29 @@ static void add_service(struct lifeline *lifeline, const char *endpoint)
 	}
 }
 
+/* Every controller, worker and recorder of the directory. */
 static void add_services(struct lifeline *lifeline)
 {
-	const struct controller_conf *conf = lifeline->admin->setup.conf;
-	bool bracket = strchr(conf->advertise, ':') != NULL;
+	static const unsigned fields[] = { CODEC_SERVICES_CONTROLLERS, CODEC_SERVICES_WORKERS,
+		                           CODEC_SERVICES_RECORDERS };
+	const struct admin *admin = lifeline->admin;
+	_cleanup_(codec_doc_destroy) codec_doc_t *services = NULL;
 	char endpoint[160];
 
-	for (unsigned i = 0; i <= conf->workers; i++) {
-		uint64_t port = i == 0 ? conf->port : conf->worker_port + i - 1;
-		(void)snprintf(endpoint, sizeof(endpoint), "tcp://%s%s%s:%u", bracket ? "[" : "",
-		               conf->advertise, bracket ? "]" : "", (unsigned)port);
-		add_service(lifeline, endpoint);
+	if (codec_doc_decode(admin->services_body, admin->services_bytes, &services) != PR_OK) {
+		return;
 	}
-	add_service(lifeline, conf->recorder);
+	if (codec_doc_count(services, CODEC_SERVICES_RECORDERS) == 0) {
+		add_service(lifeline, admin->setup.conf->recorder); /* not enrolled yet */
+	}
+	for (size_t i = 0; i < PR_ARRAY_LEN(fields); i++) {
+		for (size_t k = 0; k < codec_doc_count(services, fields[i]); k++) {
+			const char *line = codec_doc_item(services, fields[i], k);
+			(void)snprintf(endpoint, sizeof(endpoint), "%.*s", (int)strcspn(line, " "),
+			               line);
+			add_service(lifeline, endpoint);
+		}
+	}
 }
 
 /* ---- lifelines of the policy ---- */

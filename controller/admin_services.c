@@ -10,6 +10,8 @@
 #define LOG_COMPONENT "admin"
 #define NUMBER_NAME   "controller.services"
 #define LINES_NAME    "controller.services.lines"
+#define OFFER_PREFIX  "controller.offer." /* and the controller's UUID */
+#define OFFERS_NAME   "controller.offers" /* rises with every change of one */
 #define LINE_BYTES    256
 #define ADDRESS_BYTES 80
 
@@ -73,26 +75,122 @@ static bool newest_recorder(void *arg, const struct store_peer *peer)
 	return true;
 }
 
-static int services_lines(struct admin *admin, codec_doc_t *services)
+/* ---- what each controller on this store offers ---- */
+
+static void own_name(const struct admin *admin, char name[static LINE_BYTES])
+{
+	char id[PR_UUID_TEXT_BYTES];
+
+	(void)snprintf(name, LINE_BYTES, OFFER_PREFIX "%s",
+	               pr_uuid_format(&admin->setup.keys->id, id));
+}
+
+/* This controller's own part of the directory. */
+static codec_doc_t *own_offer(const struct admin *admin)
 {
 	const struct controller_conf *conf = admin->setup.conf;
 	const struct controller_keys *keys = admin->setup.keys;
-	struct store_peer recorder = { 0 };
+	codec_doc_t *offer = codec_doc_new(CODEC_SERVICES);
 	char line[LINE_BYTES];
 
+	if (offer == NULL) {
+		return NULL;
+	}
 	service_line(conf->advertise, (unsigned)conf->port, keys->curve.public_key, &keys->id,
 	             line);
-	codec_doc_add_text(services, CODEC_SERVICES_CONTROLLERS, line);
+	codec_doc_add_text(offer, CODEC_SERVICES_CONTROLLERS, line);
 	for (unsigned i = 0; i < conf->workers; i++) {
 		struct pr_uuid id = controller_worker_id(&keys->id, i);
 		service_line(conf->advertise, (unsigned)conf->worker_port + i,
 		             keys->curve.public_key, &id, line);
-		codec_doc_add_text(services, CODEC_SERVICES_WORKERS, line);
+		codec_doc_add_text(offer, CODEC_SERVICES_WORKERS, line);
 	}
-	int ret = store_peer_list(admin->setup.store, newest_recorder, &recorder);
+	codec_doc_add_text(offer, CODEC_SERVICES_RECORDERS, conf->recorder);
+	return offer;
+}
+
+/* Put it where the other controllers find it; nothing is written when it stands there already. */
+int admin_services_offer(struct admin *admin)
+{
+	_cleanup_(codec_doc_destroy) codec_doc_t *offer = own_offer(admin);
+	_cleanup_(pr_free) uint8_t *data = NULL, *old = NULL;
+	size_t size_bytes = 0, old_bytes = 0;
+	char name[LINE_BYTES];
+	uint64_t number = 0;
+
+	if (offer == NULL) {
+		return PR_ENOMEM;
+	}
+	own_name(admin, name);
+	int ret = codec_doc_encode(offer, &data, &size_bytes);
+	if (ret == PR_OK && store_value_get(admin->setup.store, name, &old, &old_bytes) == PR_OK &&
+	    old_bytes == size_bytes && memcmp(old, data, size_bytes) == 0) {
+		return PR_OK;
+	}
+	if (ret == PR_OK) {
+		ret = store_value_put(admin->setup.store, name, data, size_bytes);
+	}
+	return ret == PR_OK ? store_number_next(admin->setup.store, OFFERS_NAME, &number) : ret;
+}
+
+void admin_services_withdraw(struct admin *admin)
+{
+	char name[LINE_BYTES];
+	uint64_t number = 0;
+
+	own_name(admin, name);
+	if (store_value_delete(admin->setup.store, name) != PR_OK ||
+	    store_number_next(admin->setup.store, OFFERS_NAME, &number) != PR_OK) {
+		log_warn("the directory goes on naming this controller");
+	}
+}
+
+struct gathering {
+	codec_doc_t *services;
+	char recorder[LINE_BYTES]; /* address that the first offer names */
+};
+
+static void copy_lines(codec_doc_t *to, const codec_doc_t *from, unsigned field)
+{
+	for (size_t i = 0; i < codec_doc_count(from, field); i++) {
+		codec_doc_add_text(to, field, codec_doc_item(from, field, i));
+	}
+}
+
+static bool gather_offer(void *arg, const char *name, const uint8_t *data, size_t size_bytes)
+{
+	struct gathering *gathering = arg;
+	_cleanup_(codec_doc_destroy) codec_doc_t *offer = NULL;
+
+	if (codec_doc_decode(data, size_bytes, &offer) != PR_OK ||
+	    codec_doc_type(offer) != CODEC_SERVICES) {
+		log_error("what a controller offers cannot be read: %s, left out", name);
+		return true;
+	}
+	copy_lines(gathering->services, offer, CODEC_SERVICES_CONTROLLERS);
+	copy_lines(gathering->services, offer, CODEC_SERVICES_WORKERS);
+	if (gathering->recorder[0] == '\0' &&
+	    codec_doc_count(offer, CODEC_SERVICES_RECORDERS) > 0) {
+		(void)snprintf(gathering->recorder, sizeof(gathering->recorder), "%s",
+		               codec_doc_item(offer, CODEC_SERVICES_RECORDERS, 0));
+	}
+	return true;
+}
+
+/* In order of the controllers' UUIDs: every one of them comes to the same lines. */
+static int services_lines(struct admin *admin, codec_doc_t *services)
+{
+	struct gathering gathering = { .services = services };
+	struct store_peer recorder = { 0 };
+	char line[3 * LINE_BYTES];
+
+	int ret = store_value_list(admin->setup.store, OFFER_PREFIX, gather_offer, &gathering);
+	if (ret == PR_OK) {
+		ret = store_peer_list(admin->setup.store, newest_recorder, &recorder);
+	}
 	if (ret == PR_OK && !pr_uuid_is_null(&recorder.id)) {
 		char key_text[BUS_KEY_TEXT_BYTES], id_text[PR_UUID_TEXT_BYTES];
-		(void)snprintf(line, sizeof(line), "%s %s %s", conf->recorder,
+		(void)snprintf(line, sizeof(line), "%s %s %s", gathering.recorder,
 		               bus_key_format(recorder.public_key, key_text),
 		               pr_uuid_format(&recorder.id, id_text));
 		codec_doc_add_text(services, CODEC_SERVICES_RECORDERS, line);
@@ -171,6 +269,22 @@ int admin_services_refresh(struct admin *admin)
 		admin_services_push(admin);
 	}
 	return ret;
+}
+
+/* Another controller came, went, or was quicker. */
+int admin_services_look(struct admin *admin)
+{
+	uint64_t offers = 0, number = 0;
+
+	int ret = store_number_get(admin->setup.store, OFFERS_NAME, &offers);
+	if (ret == PR_OK) {
+		ret = store_number_get(admin->setup.store, NUMBER_NAME, &number);
+	}
+	if (ret != PR_OK || (offers == admin->offers_number && number == admin->services_number)) {
+		return ret;
+	}
+	admin->offers_number = offers;
+	return admin_services_refresh(admin);
 }
 
 static codec_doc_t *directory_document(const struct admin *admin, uint64_t id)

@@ -16,6 +16,9 @@
 const struct pr_conf_row controller_conf_rows[] = {
 	ROW("state_directory", PR_CONF_PATH, state_directory, 0, 0, "/var/lib/portreeve/controller",
 	    NULL, "Keys and store. Made 0700 by --init."),
+	ROW("share", PR_CONF_PATH, share, 0, 0, "", NULL,
+	    "state_directory of a controller on this machine whose store and authority this one "
+	    "uses, beside it; empty: its own. recorder must be the same in both."),
 	ROW("listen", PR_CONF_STRING, listen, 0, 0, "0.0.0.0", NULL,
 	    "Address that all ports are bound to."),
 	ROW("advertise", PR_CONF_STRING, advertise, 0, 0, "127.0.0.1", NULL,

@@ -14,6 +14,10 @@
  *   store/          LMDB: policy, identity directory, enrolled keys
  *   admin.key       Curve key of the first administrator (0600), with admin.conf for the CLI;
  *                   may be moved elsewhere
+ *
+ * A second controller of the same machine names the first one's folder as `share`: it has a
+ * controller.key of its own, and uses that folder's authority.key and store/. Both serve the same
+ * policy and the same endpoints, each with its own workers; the signed directory names both.
  */
 
 #include <stddef.h>
@@ -28,6 +32,7 @@
 
 struct controller_conf {
 	char *state_directory;
+	char *share; /* state_directory of the controller whose store this one uses; NULL: own */
 	char *listen;
 	char *advertise;
 	uint64_t port;

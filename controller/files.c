@@ -15,6 +15,13 @@ void controller_path(const struct controller_conf *conf, const char *name,
 	(void)snprintf(path, CONTROLLER_PATH_BYTES, "%s/%s", conf->state_directory, name);
 }
 
+void controller_shared_path(const struct controller_conf *conf, const char *name,
+                            char path[static CONTROLLER_PATH_BYTES])
+{
+	(void)snprintf(path, CONTROLLER_PATH_BYTES, "%s/%s",
+	               conf->share != NULL ? conf->share : conf->state_directory, name);
+}
+
 /* A folder that others may enter is as good as keys that they may read. */
 static int check_directory(const struct controller_conf *conf)
 {
@@ -53,7 +60,7 @@ int controller_keys_load(const struct controller_conf *conf, struct controller_k
 	controller_path(conf, CONTROLLER_KEY_FILE, path);
 	ret = bus_key_load(path, &keys.id, &keys.curve);
 	if (ret == PR_OK) {
-		controller_path(conf, CONTROLLER_AUTHORITY_FILE, path);
+		controller_shared_path(conf, CONTROLLER_AUTHORITY_FILE, path);
 		ret = bus_sign_key_load(path, &keys.authority);
 	}
 	if (ret != PR_OK) {

@@ -106,8 +106,8 @@ static int take_keys(const struct controller_conf *conf, struct controller_keys 
 	if (ret != PR_OK) {
 		return failed(path, ret);
 	}
-	controller_path(conf, CONTROLLER_AUTHORITY_FILE, path);
-	*ret_new_authority = access(path, F_OK) != 0;
+	controller_shared_path(conf, CONTROLLER_AUTHORITY_FILE, path);
+	*ret_new_authority = conf->share == NULL && access(path, F_OK) != 0;
 	ret = *ret_new_authority ? bus_sign_key_new(&keys->authority)
 	                         : bus_sign_key_load(path, &keys->authority);
 	return ret == PR_OK ? PR_OK : failed(path, ret);
@@ -127,7 +127,7 @@ static int save_keys(const struct controller_conf *conf, const struct controller
 		return failed(path, ret);
 	}
 	said(path, new_curve);
-	controller_path(conf, CONTROLLER_AUTHORITY_FILE, path);
+	controller_shared_path(conf, CONTROLLER_AUTHORITY_FILE, path);
 	if (new_authority) {
 		ret = bus_sign_key_save(path, &keys->authority);
 	}
@@ -218,6 +218,25 @@ static int make_admin(const struct controller_conf *conf, const struct controlle
 	return PR_OK;
 }
 
+/* The first controller's administrator, as he reaches this one: his key lies beside the file. */
+static int make_shared_admin(const struct controller_conf *conf, const struct controller_keys *keys)
+{
+	char key_path[CONTROLLER_PATH_BYTES];
+	const char *slash = strrchr(conf->admin_config, '/');
+
+	(void)snprintf(key_path, sizeof(key_path), "%.*s/admin.key",
+	               (int)(slash - conf->admin_config), conf->admin_config);
+	if (access(conf->admin_config, F_OK) == 0) {
+		said(conf->admin_config, false);
+		return PR_OK;
+	}
+	int ret = write_admin_config(conf, keys, conf->admin_config, key_path);
+	if (ret == PR_OK) {
+		said(conf->admin_config, true);
+	}
+	return ret;
+}
+
 /* ---- the store ---- */
 
 static int put_admin(store_t *store, const struct first_admin *admin)
@@ -293,13 +312,15 @@ int controller_init(const struct controller_conf *conf)
 	if (ret == PR_OK) {
 		ret = save_keys(conf, &keys, new_curve, new_authority);
 	}
-	if (ret == PR_OK) {
+	if (ret == PR_OK && conf->share == NULL) {
 		ret = make_admin(conf, &keys, &admin);
+	} else if (ret == PR_OK && conf->admin_config != NULL) {
+		ret = make_shared_admin(conf, &keys);
 	}
-	/* LMDB's files must be the daemon's own. */
-	if (ret == PR_OK) {
+	/* LMDB's files must be the daemon's own. A shared store is there already. */
+	if (ret == PR_OK && conf->share == NULL) {
 		ret = pr_privilege_switch(conf->user);
 	}
 	controller_keys_wipe(&keys);
-	return ret == PR_OK ? fill_store(conf, &admin) : ret;
+	return ret == PR_OK && conf->share == NULL ? fill_store(conf, &admin) : ret;
 }

@@ -80,6 +80,7 @@ struct admin {
 	size_t leaving_count;
 	/* the directory of services, signed */
 	uint64_t services_number;
+	uint64_t offers_number; /* of the controllers' offers that it is made of */
 	uint8_t *services_body;
 	size_t services_bytes;
 	uint8_t services_signature[BUS_SIGNATURE_BYTES];
@@ -192,6 +193,11 @@ int admin_peers_changed(struct admin *admin, const struct store_peer *peer);
 /** Build and sign the directory of services again if it differs. */
 int admin_services_refresh(struct admin *admin);
 void admin_services_push(struct admin *admin);
+/** Say in the store what this controller offers; take it back. */
+int admin_services_offer(struct admin *admin) _must_check_;
+void admin_services_withdraw(struct admin *admin);
+/** Take over what other controllers on this store offer. */
+int admin_services_look(struct admin *admin);
 /** Push states that have changed. */
 void admin_states_push(struct admin *admin);
 /** First of the agent's endpoints in by_agent, and how many. */

@@ -18,6 +18,9 @@
 /** state_directory/NAME. */
 void controller_path(const struct controller_conf *conf, const char *name,
                      char path[static CONTROLLER_PATH_BYTES]);
+/** The same in the folder of the controller whose store is shared, if there is one. */
+void controller_shared_path(const struct controller_conf *conf, const char *name,
+                            char path[static CONTROLLER_PATH_BYTES]);
 /** tcp://ADDRESS:PORT, with brackets for IPv6. */
 void controller_endpoint(const char *address, unsigned port, char *text, size_t size_bytes);
 

@@ -76,7 +76,7 @@ static int open_store(struct admin_process *self)
 	char path[CONTROLLER_PATH_BYTES];
 	uint64_t head = 0;
 
-	controller_path(self->process->conf, CONTROLLER_STORE_FOLDER, path);
+	controller_shared_path(self->process->conf, CONTROLLER_STORE_FOLDER, path);
 	struct store_options options = { .path = path,
 		                         .map_bytes = self->process->conf->map_bytes };
 	int ret = store_open(&options, &self->store);
@@ -178,6 +178,7 @@ static void loop(struct admin_process *self)
 			return;
 		}
 		if (ready > 0 && fds[0].revents != 0 && process_stop_asked(self->signal_fd)) {
+			admin_leave(self->admin);
 			return;
 		}
 		take_frames(self);

@@ -106,7 +106,7 @@ static int open_store(struct worker_process *self)
 {
 	char path[CONTROLLER_PATH_BYTES];
 
-	controller_path(self->process->conf, CONTROLLER_STORE_FOLDER, path);
+	controller_shared_path(self->process->conf, CONTROLLER_STORE_FOLDER, path);
 	struct store_options options = { .path = path, .read_only = true };
 	int ret = store_open(&options, &self->store);
 	if (ret == PR_OK) {

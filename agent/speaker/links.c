@@ -122,12 +122,21 @@ static void links_sweep(speaker_t *speaker)
 
 static void workers_tell(speaker_t *speaker)
 {
+	const struct services *services = speaker->services;
 	struct pr_uuid ids[SPEAKER_WORKERS_MAX];
+	uint32_t groups[SPEAKER_WORKERS_MAX];
 
-	for (size_t i = 0; i < speaker->services->worker_count; i++) {
-		ids[i] = speaker->services->workers[i].id;
+	for (size_t i = 0; i < services->worker_count; i++) {
+		ids[i] = services->workers[i].id;
+		groups[i] = (uint32_t)i; /* a controller's workers have its key */
+		for (size_t k = i; k > 0; k--) {
+			if (memcmp(services->workers[k - 1].key, services->workers[i].key,
+			           BUS_KEY_BYTES) == 0) {
+				groups[i] = groups[k - 1];
+			}
+		}
 	}
-	requests_workers_set(speaker->requests, ids, speaker->services->worker_count);
+	requests_workers_set(speaker->requests, ids, groups, services->worker_count);
 	for (size_t i = 0; i < speaker->link_count; i++) {
 		const struct link *link = speaker->links[i];
 		if (link->kind == LINK_WORKER) {

@@ -32,6 +32,7 @@ struct slot {
 
 struct worker {
 	struct pr_uuid id;
+	uint32_t group; /* workers of one controller fall silent together */
 	bool up;
 	bool silent;
 	bool blocked; /* took nothing this turn */
@@ -205,7 +206,8 @@ static bool slot_of_worker(const struct slot *slot, unsigned worker)
 	return slot->worker == worker;
 }
 
-void requests_workers_set(requests_t *requests, const struct pr_uuid *ids, size_t count)
+void requests_workers_set(requests_t *requests, const struct pr_uuid *ids, const uint32_t *groups,
+                          size_t count)
 {
 	struct worker workers[SPEAKER_WORKERS_MAX] = { 0 };
 	bool same = count == requests->worker_count;
@@ -219,6 +221,7 @@ void requests_workers_set(requests_t *requests, const struct pr_uuid *ids, size_
 		}
 		same = same && pr_uuid_equal(&ids[i], &requests->workers[i].id);
 		workers[i].id = ids[i];
+		workers[i].group = groups != NULL ? groups[i] : (uint32_t)i;
 		workers[i].up = false;
 		requests->worker_ids[i] = ids[i];
 	}
@@ -381,25 +384,40 @@ uint64_t requests_flow_key(const struct codec_request *request)
 	return hash;
 }
 
-/* The first in the flow key's order that may be asked; one that answers before one that does not.
+/* Is a worker of the same controller among those that were asked? */
+static bool group_was_tried(const requests_t *requests, unsigned worker, uint64_t tried)
+{
+	for (size_t i = 0; tried != 0 && i < requests->worker_count; i++) {
+		if ((tried >> i & 1) != 0 &&
+		    requests->workers[i].group == requests->workers[worker].group) {
+			return true;
+		}
+	}
+	return false;
+}
+
+/*
+ * The first in the flow key's order that may be asked: one that answers before one that does not,
+ * and behind one that did not answer, one of another controller: its neighbours may be frozen too.
  */
 static unsigned choose_of(const requests_t *requests, const unsigned *order, uint64_t tried)
 {
-	unsigned second = SPEAKER_WORKERS_MAX;
+	unsigned neighbour = SPEAKER_WORKERS_MAX, silent = SPEAKER_WORKERS_MAX;
 
 	for (size_t i = 0; i < requests->worker_count; i++) {
 		const struct worker *worker = &requests->workers[order[i]];
 		if (!worker->up || worker->blocked || (tried >> order[i] & 1) != 0) {
 			continue;
 		}
-		if (!worker->silent) {
+		if (worker->silent) {
+			silent = silent == SPEAKER_WORKERS_MAX ? order[i] : silent;
+		} else if (!group_was_tried(requests, order[i], tried)) {
 			return order[i];
-		}
-		if (second == SPEAKER_WORKERS_MAX) {
-			second = order[i];
+		} else {
+			neighbour = neighbour == SPEAKER_WORKERS_MAX ? order[i] : neighbour;
 		}
 	}
-	return second;
+	return neighbour != SPEAKER_WORKERS_MAX ? neighbour : silent;
 }
 
 static unsigned choose(const requests_t *requests, struct slot *slot)

@@ -46,7 +46,8 @@ int requests_new(uint32_t capacity, requests_t **ret_requests) _must_check_;
 void requests_destroy(requests_t **requests_p);
 
 /** The workers from now on, all down; what is known of those that stay (by id) is kept. */
-void requests_workers_set(requests_t *requests, const struct pr_uuid *ids, size_t count);
+void requests_workers_set(requests_t *requests, const struct pr_uuid *ids, const uint32_t *groups,
+                          size_t count);
 /** A link came or went. What was asked of one that went is asked of the next at once. */
 void requests_worker_up(requests_t *requests, unsigned worker, bool up);
 /** Is any worker up? */

@@ -46,7 +46,7 @@ static void fake_open(struct fake *fake)
 		ids[i] = pr_uuid_of_bytes("worker", &i, sizeof(i));
 	}
 	ok(requests_new(CAPACITY, &fake->requests) == PR_OK, "a table");
-	requests_workers_set(fake->requests, ids, WORKERS);
+	requests_workers_set(fake->requests, ids, NULL, WORKERS);
 }
 
 static void all_up(struct fake *fake)
@@ -303,13 +303,13 @@ static void test_directory(void)
 		unsigned turned = WORKERS - 1 - i;
 		ids[i] = pr_uuid_of_bytes("worker", &turned, sizeof(turned));
 	}
-	requests_workers_set(fake.requests, ids, WORKERS - 1);
+	requests_workers_set(fake.requests, ids, NULL, WORKERS - 1);
 	ok(!requests_reachable(fake.requests), "a new directory: links are made first");
 	requests_worker_up(fake.requests, 0, true);
 	requests_worker_up(fake.requests, 1, true);
 	turn(&fake, START_NS + 1);
 	ok(total(&fake) == 200, "what was open is asked again of the new workers");
-	requests_workers_set(fake.requests, NULL, 0);
+	requests_workers_set(fake.requests, NULL, NULL, 0);
 	turn(&fake, START_NS + 2);
 	ok(requests_open(fake.requests) == 100, "without workers they wait");
 	requests_destroy(&fake.requests);
