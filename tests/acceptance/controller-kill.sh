@@ -8,13 +8,10 @@
 # Both ends of a connection ask: one connect() is two decisions, one after the other, each with its
 # own 300 ms.
 . "$(dirname "$0")/lib.sh"
+. "$(dirname "$0")/load.sh"
 lib_start ckill
-tools=$lib_build/tests/tools
 seconds=${CONTROLLER_KILL_SECONDS:-40}
-phases=$lib_data/phases
 
-now_ns() { date +%s%N; }
-phase() { printf '%s %s %s\n' "$1" "$2" "$(now_ns)" >>"$phases"; } # NAME START
 other_pr() { lib_in ctl2 "$lib_build/portreeve" --config "$lib_data/cli/cli2.conf" "$@"; }
 
 second_make() { # the second controller, on the first one's store
@@ -59,13 +56,6 @@ cut_off() { # HOST: nobody hears it any more, nor does it hear anybody
 	END
 }
 
-client() { # LABEL SECONDS
-	lib_spawn "$1" nsenter --net="/run/netns/prt-$lib_name-cli" "$tools/connect_load" client \
-		192.168.7.2 9001-9032 200 "$2" 200 "$lib_data/$1.connections"
-}
-client_over() { lib_gone "$(lib_pid_of "$1")"; }
-figure() { sed -n "s/.* $2 \\([0-9-]*\\).*/\\1/p" "$lib_data/$1.log"; }
-
 lib_host ctl 1
 lib_host srv 2
 lib_host cli 3
@@ -81,103 +71,59 @@ lib_agent srv
 lib_agent cli
 lib_until 10 knows_both controller && lib_until 10 knows_both controller2
 ok $? "both controllers know both hosts as active"
-for port in $(seq 9001 9032); do
-	lib_spawn "server-$port" nsenter --net="/run/netns/prt-$lib_name-srv" \
-		"$tools/connect_load" server 192.168.7.2 "$port"
-done
-lib_spawn denied nsenter --net="/run/netns/prt-$lib_name-srv" \
-	busybox httpd -f -vv -p 9100 -h "$lib_source/doc"
-sleep 0.3
-lib_in cli curl -s -m 2 http://192.168.7.2:9100/policy.md >/dev/null
-grep -q . "$lib_data/denied.log"
-ok $? "the server that must hear nothing later is heard while nothing is enforced"
-
-cat >"$lib_data/policy" <<-'END'
-	mode enforce default
-	lost deny default
-	rule 10 allow from host cli to host srv tcp/9001-9032
-END
+load_servers
+load_policy
 other_pr policy commit -m "by the second" "$lib_data/policy" >"$lib_data/commit.out" 2>&1
 ok $? "a commit at the second controller: $(tail -n 1 "$lib_data/commit.out")"
 lib_until 5 lib_settled
 ok $? "is served by the first one's workers and agents"
-client calm 3
-lib_until 10 client_over calm
+load_client calm 3
+lib_until 10 load_over calm
 diag "baseline, both ends asked, no fault: $(cat "$lib_data/calm.log")"
 for label in controller controller2; do
 	requests=$(asked $label)
 	[ "$requests" -gt 100 ]
 	ok $? "the workers of $label decide their share ($requests requests)"
 done
-: >"$lib_data/denied.log"
-
-# A service that is denied, tried all the time.
-lib_spawn probe nsenter --net="/run/netns/prt-$lib_name-cli" \
-	sh -c 'while :; do curl -s -m 0.4 http://192.168.7.2:9100/policy.md && echo answered; done'
-client load "$seconds"
+load_probe
+load_client load "$seconds"
 sleep 1.5
 for label in controller controller2; do
 	host=ctl
 	[ $label = controller ] || host=ctl2
-	begin=$(now_ns)
+	begin=$(load_now_ns)
 	whole $label KILL
 	sleep 3
 	run $label
 	lib_until 10 answers $label
 	ok $? "$label killed whole, and started again"
 	sleep 1
-	phase "$label killed" "$begin"
+	load_phase "$label killed" "$begin"
 
-	begin=$(now_ns)
+	begin=$(load_now_ns)
 	whole $label STOP
 	sleep 4
 	whole $label CONT
 	lib_until 10 answers $label
 	ok $? "$label frozen for 4 s: it goes on"
 	sleep 1
-	phase "$label frozen" "$begin"
+	load_phase "$label frozen" "$begin"
 
-	begin=$(now_ns)
+	begin=$(load_now_ns)
 	cut_off $host
 	sleep 3
 	lib_in $host nft delete table inet prt_cut
 	sleep 4 # TCP waits as long again before it tries again: until then it stays cut off
-	phase "$label cut off" "$begin"
+	load_phase "$label cut off" "$begin"
 done
-lib_until 60 client_over load
+lib_until 60 load_over load
 ok $? "the load ended by itself"
 diag "under faults: $(cat "$lib_data/load.log")"
 lib_stop probe
 lib_until 15 knows_both controller
 sleep 1.5
 
-lib_pr events --json -n 0 >"$lib_data/events" 2>"$lib_data/events.err"
-near=$(sed -n 's/^uuid //p' "$lib_data/agent-cli/agent.key")
-far=$(sed -n 's/^uuid //p' "$lib_data/agent-srv/agent.key")
-while read -r word text; do
-	case $word in
-	ok) ok 0 "$text" ;;
-	no) ok 1 "$text" ;;
-	'#') diag "$text" ;;
-	done) judged=yes ;;
-	esac
-done < <("$lib_source/tests/tools/judge_load.py" "$lib_data/load.connections" "$lib_data/events" \
-	9001 32 "$near" "$far" "$phases" 2>"$lib_data/judge.err")
-is "${judged:-no}" yes "the judge came to its end"
-
-limit_us=$((2 * 300000 + $(figure calm max_us)))
-slowest_us=$(figure load max_us)
-diag "slowest connect() $slowest_us us; one decision may take 300 ms and a round trip, a connect() is" \
-	"two of them, and the calm run's slowest was $(figure calm max_us) us"
-[ "$slowest_us" -le "$limit_us" ]
-ok $? "slowest connect() is below two times 300 ms and the calm run's slowest"
-[ ! -s "$lib_data/denied.log" ]
-ok $? "the denied service heard nothing, whatever happened to the controllers"
-denials=$(grep -c '"port":9100,.*"verdict":"denied"' "$lib_data/events")
-[ "$denials" -gt 20 ]
-ok $? "it was tried and denied all the time ($denials events)"
-is "$(grep '"port":9100,.*"mode":"enforce"' "$lib_data/events" | grep -c '"verdict":"allowed"')" 0 \
-	"no event calls it allowed"
+load_judge
 
 # --- what one of them says, the other serves ---
 lib_stop controller
