@@ -315,6 +315,34 @@ static void test_directory(void)
 	requests_destroy(&fake.requests);
 }
 
+/* Behind a worker that does not answer, another controller's is asked before its neighbour. */
+static void test_groups(void)
+{
+	static const uint32_t groups[WORKERS] = { 7, 7, 9 };
+	struct pr_uuid ids[WORKERS];
+	struct fake fake;
+
+	fake_open(&fake);
+	for (unsigned i = 0; i < WORKERS; i++) {
+		ids[i] = pr_uuid_of_bytes("worker", &i, sizeof(i));
+	}
+	requests_workers_set(fake.requests, ids, groups, WORKERS);
+	all_up(&fake);
+	add(&fake, 1, 300);
+	turn(&fake, START_NS);
+	unsigned first = fake.workers[0].records, neighbour = fake.workers[1].records;
+	unsigned other = fake.workers[2].records;
+	ok(first > 50 && neighbour > 50 && other > 50, "all are asked: %u %u %u", first, neighbour,
+	   other);
+	for (unsigned i = 0; i < other; i++) {
+		(void)requests_answered(fake.requests, 2, fake.workers[2].ids[i], START_NS + 1);
+	}
+	turn(&fake, START_NS + 301 * PR_NS_PER_MS);
+	ok(fake.workers[2].records >= other + first + neighbour,
+	   "what one controller's workers did not answer goes to the other controller's");
+	requests_destroy(&fake.requests);
+}
+
 static void test_full(void)
 {
 	struct fake fake;
@@ -496,6 +524,7 @@ int main(void)
 	test_lost_one();
 	test_link_down();
 	test_directory();
+	test_groups();
 	test_full();
 	return tap_done();
 }

@@ -222,6 +222,48 @@ static codec_doc_t *services_now(uint64_t *ret_number)
 	return services;
 }
 
+/* Another controller on this store offers itself, and leaves. */
+static void test_second_controller(void)
+{
+	_cleanup_(codec_doc_destroy) codec_doc_t *offer = codec_doc_new(CODEC_SERVICES);
+	_cleanup_(codec_doc_destroy) codec_doc_t *both = NULL, *alone = NULL;
+	_cleanup_(pr_free) uint8_t *data = NULL;
+	const char *name = "controller.offer.ffffffff-0000-4000-8000-000000000001";
+	const char *line = "tcp://192.0.2.77:7400 key uuid";
+	uint64_t before = 0, after = 0, ignored = 0;
+	size_t size_bytes = 0;
+
+	alone = services_now(&before);
+	codec_doc_add_text(offer, CODEC_SERVICES_CONTROLLERS, line);
+	codec_doc_add_text(offer, CODEC_SERVICES_WORKERS, "tcp://192.0.2.77:7410 key uuid");
+	must(codec_doc_encode(offer, &data, &size_bytes) == PR_OK, "encode");
+	must(store_value_put(bench.store, name, data, size_bytes) == PR_OK &&
+	             store_number_next(bench.store, "controller.offers", &ignored) == PR_OK,
+	     "offer");
+	bench.now_ns += PR_NS_PER_S;
+	tick();
+	both = services_now(&after);
+	ok(after > before && codec_doc_count(both, CODEC_SERVICES_CONTROLLERS) == 2 &&
+	           strcmp(codec_doc_item(both, CODEC_SERVICES_CONTROLLERS, 1), line) == 0 &&
+	           codec_doc_count(both, CODEC_SERVICES_WORKERS) ==
+	                   codec_doc_count(alone, CODEC_SERVICES_WORKERS) + 1,
+	   "a second controller is in the directory, under a newer number");
+	bench.now_ns += PR_NS_PER_S;
+	tick();
+	codec_doc_destroy(&both);
+	both = services_now(&ignored);
+	ok(ignored == after, "which stays while nothing changes");
+	must(store_value_delete(bench.store, name) == PR_OK &&
+	             store_number_next(bench.store, "controller.offers", &ignored) == PR_OK,
+	     "gone");
+	bench.now_ns += PR_NS_PER_S;
+	tick();
+	codec_doc_destroy(&alone);
+	alone = services_now(&before);
+	ok(before > after && codec_doc_count(alone, CODEC_SERVICES_CONTROLLERS) == 1,
+	   "and out of it when it has left");
+}
+
 static void test_services(void)
 {
 	uint64_t number = 0, next = 0;
@@ -309,6 +351,7 @@ int main(void)
 	test_approval();
 	test_ambiguous();
 	test_services();
+	test_second_controller();
 	test_peers_list();
 	bench_stop();
 	return tap_done();
