@@ -15,13 +15,16 @@ row() { # SOURCE TARGET USER SERVICE PROCESS: one event of the table, and only o
 	is "$found" 1 "row: $1 to $2, user $3, $4, process $5"
 }
 
-# Load the page once and keep the table of what happened.
-table_of() { # URL
+# Load the page once and keep the table of what happened, when all of it has arrived.
+table_of() { # URL ROWS
 	local since
 	since=$(date --utc +%FT%T.%3NZ)
 	story_load "$1" -o /dev/null
-	sleep 1
-	story_table --since "$since" >"$lib_data/table"
+	table_rows() { # ROWS
+		story_table --since "$since" >"$lib_data/table"
+		[ "$(wc -l <"$lib_data/table")" -gt "$1" ]
+	}
+	lib_until 8 table_rows "$2"
 	sed 's/^/# /' "$lib_data/table"
 }
 
@@ -46,14 +49,14 @@ story_mac_agent
 # --- the event table of the white paper, everything in observe ---
 
 page_ok "macuser's curl on mymacbook loads the page, Apache's access log has it"
-table_of "$story_url"
+table_of "$story_url" 6
 row mymacbook dockersrv macuser tcp/8000 curl
 row mymacbook dockersrv root tcp/8000 docker-proxy
 row dockersrv "$story_apache(C)" root tcp/80 docker-proxy
 row dockersrv "$story_apache(C)" root tcp/80 apache2
 row "$story_apache(C)" "$story_db(C)" www-data tcp/3306 apache2
 row "$story_apache(C)" "$story_db(C)" mysql tcp/3306 mariadbd
-table_of "http://[fd07::2]:8000/wp-login.php"
+table_of "http://[fd07::2]:8000/wp-login.php" 6
 row mymacbook dockersrv macuser tcp/8000 curl
 row mymacbook dockersrv root tcp/8000 docker-proxy
 row "$story_apache(C)" "$story_db(C)" mysql tcp/3306 mariadbd
@@ -121,6 +124,8 @@ ok $((1 - $?)) "(c) the third container has nothing of that address: no tcp/3306
 story_policy 'from apache' 'user macuser'
 lib_commit "$lib_data/policy" "both hosts in enforce, macuser alone"
 page_ok "(d) macuser loads the page"
+table_of "$story_url" 6
+is "$(grep -c 'ALLOWED *#[123]0' "$lib_data/table")" 6 "(d) all six events are allowed, by rules 10, 20 and 30"
 story_load_as 0 "$story_url"
 ok $((1 - $?)) "(d) root on mymacbook does not"
 story_move mymacbook 192.168.2.36
@@ -155,7 +160,7 @@ lib_until 20 story_page
 story_policy 'from apache' '' 'from mymacbook'
 lib_commit "$lib_data/policy" "Apache for mymacbook alone: on this engine nothing is in between"
 page_ok "default engine: the page loads by the host's rule"
-table_of "$story_url"
+table_of "$story_url" 4
 row mymacbook dockersrv macuser tcp/8000 curl
 row mymacbook "$story_apache(C)" root tcp/80 apache2
 row "$story_apache(C)" "$story_db(C)" www-data tcp/3306 apache2

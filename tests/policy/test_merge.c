@@ -33,7 +33,7 @@ static policy_model_t *model_of(const char *text)
 /* BASE with @p old replaced by @p new; "" appends. */
 static const char *text_with(char text[static 4096], const char *old, const char *new)
 {
-	const char *at = old[0] != '\0' ? strstr(BASE, old) : BASE + strlen(BASE);
+	const char *at = old[0] != '\0' ? strstr(BASE, old) : strchr(BASE, '\0');
 
 	(void)snprintf(text, 4096, "%.*s%s%s", (int)(at - BASE), BASE, new, at + strlen(old));
 	return text;
