@@ -285,10 +285,7 @@ static int say_failed(struct change *change, const char *name, int ret)
 	default:
 		return ret;
 	}
-	for (size_t i = 0; i < errors->count; i++) {
-		call_detail(call, "%u:%u: %s", errors->items[i].line, errors->items[i].column,
-		            errors->items[i].message);
-	}
+	call_policy_errors(call, errors);
 	return call_fail(call, ret, "the policy would have %zu error%s, your draft is as it was",
 	                 errors->total, errors->total == 1 ? "" : "s");
 }

@@ -38,10 +38,7 @@ static int edit_failed(struct call *call, int ret, const struct policy_errors *e
 	if (ret != PR_EPOLICY) {
 		return ret;
 	}
-	for (size_t i = 0; i < errors->count; i++) {
-		call_detail(call, "%u:%u: %s", errors->items[i].line, errors->items[i].column,
-		            errors->items[i].message);
-	}
+	call_policy_errors(call, errors);
 	return call_fail(call, ret, "this mode would make a policy with errors");
 }
 

@@ -7,6 +7,14 @@
 
 #define MESSAGE_MAX_BYTES 1024
 
+void call_policy_errors(struct call *call, const struct policy_errors *errors)
+{
+	for (size_t i = 0; i < errors->count; i++) {
+		call_detail(call, "%u:%u: %s", errors->items[i].line, errors->items[i].column,
+		            errors->items[i].message);
+	}
+}
+
 int admin_policy_parse(struct call *call, const char *text, size_t size_bytes,
                        policy_model_t **ret_model)
 {
@@ -19,10 +27,7 @@ int admin_policy_parse(struct call *call, const char *text, size_t size_bytes,
 	if (ret != PR_EPOLICY) {
 		return ret;
 	}
-	for (size_t i = 0; i < errors->count; i++) {
-		call_detail(call, "%u:%u: %s", errors->items[i].line, errors->items[i].column,
-		            errors->items[i].message);
-	}
+	call_policy_errors(call, errors);
 	return call_fail(call, PR_EPOLICY, "the policy has %zu error%s, nothing was changed",
 	                 errors->total, errors->total == 1 ? "" : "s");
 }

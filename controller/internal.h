@@ -136,6 +136,8 @@ typedef int (*admin_handler)(struct call *call);
 int call_fail(struct call *call, int err, const char *format, ...) _printf_(3, 4);
 /** A line of details of the error to come. */
 void call_detail(struct call *call, const char *format, ...) _printf_(2, 3);
+/** A detail for each error of a policy text: "LINE:COLUMN: message". */
+void call_policy_errors(struct call *call, const struct policy_errors *errors);
 /** New answer with the request's id in it. NULL: out of memory. */
 codec_doc_t *call_doc(const struct call *call, enum codec_type type);
 /** Send an answer. PR_ENOMEM when it could not be made (@p document is NULL). */

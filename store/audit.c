@@ -2,26 +2,11 @@
 #include "base/err.h"
 #include "store/handle.h"
 
-static uint64_t last_number(struct store_txn *txn)
-{
-	_cleanup_(store_cursor_done) struct store_cursor cursor = { 0 };
-
-	store_cursor_open(&cursor, txn, STORE_DB_AUDIT);
-	if (!store_cursor_move(&cursor, MDB_LAST)) {
-		return 0;
-	}
-	if (cursor.key.mv_size != 8) {
-		store_txn_fail(txn, PR_ECORRUPT);
-		return 0;
-	}
-	return store_u64_load(cursor.key.mv_data);
-}
-
 static int add_body(struct store_txn *txn, void *arg)
 {
 	_cleanup_(store_writer_done) struct store_writer writer = { 0 };
 	const struct store_audit *entry = arg;
-	struct store_key key = store_key_u64(last_number(txn) + 1);
+	struct store_key key = store_key_u64(store_last_number(txn, STORE_DB_AUDIT) + 1);
 
 	store_writer_start(&writer);
 	store_write_u64(&writer, entry->time_wall_ns);

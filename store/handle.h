@@ -32,5 +32,7 @@ struct store {
 #define STORE_META_FLOOR     "floor"     /* version of the last tombstone thrown away */
 #define STORE_META_PEERS     "peers"     /* counter */
 
+/** The highest number of a database whose keys are numbers; 0: it is empty. */
+uint64_t store_last_number(struct store_txn *txn, enum store_database database);
 /** Number of the last revision; 0: none. */
 uint64_t store_policy_last(struct store_txn *txn);

@@ -30,10 +30,10 @@ static char *copy_text(const void *data, size_t size_bytes)
 	return text;
 }
 
-uint64_t store_policy_last(struct store_txn *txn)
+uint64_t store_last_number(struct store_txn *txn, enum store_database database)
 {
 	_cleanup_(store_cursor_done) struct store_cursor cursor = { 0 };
-	store_cursor_open(&cursor, txn, STORE_DB_POLICY);
+	store_cursor_open(&cursor, txn, database);
 	if (!store_cursor_move(&cursor, MDB_LAST)) {
 		return 0;
 	}
@@ -42,6 +42,11 @@ uint64_t store_policy_last(struct store_txn *txn)
 		return 0;
 	}
 	return store_u64_load(cursor.key.mv_data);
+}
+
+uint64_t store_policy_last(struct store_txn *txn)
+{
+	return store_last_number(txn, STORE_DB_POLICY);
 }
 
 int store_policy_head(store_t *store, uint64_t *ret_revision)

@@ -310,3 +310,25 @@ __attribute__((unused)) static void tick(void)
 {
 	admin_tick(bench.admin, bench.now_ns, START_WALL + bench.now_ns);
 }
+
+/** An agent tells of its own host, and of nothing else. */
+__attribute__((unused)) static void host_put(const struct bus_peer *agent, const char *address)
+{
+	codec_doc_t *hello = codec_doc_new(CODEC_HELLO);
+	codec_doc_t *endpoint = codec_doc_new(CODEC_ENDPOINT);
+	codec_doc_t *end = codec_doc_new(CODEC_INVENTORY_END);
+
+	codec_doc_set_uuid(hello, CODEC_HELLO_UUID, &agent->id);
+	codec_doc_set_uuid(endpoint, CODEC_ENDPOINT_UUID, &agent->id);
+	codec_doc_set_uuid(endpoint, CODEC_ENDPOINT_HOST, &agent->id);
+	codec_doc_set_text(endpoint, CODEC_ENDPOINT_KIND, "host");
+	codec_doc_set_text(endpoint, CODEC_ENDPOINT_NAME, agent->name);
+	codec_doc_set_u64(endpoint, CODEC_ENDPOINT_QUARANTINED, 1); /* not its word */
+	codec_doc_addf(endpoint, CODEC_ENDPOINT_ADDRESSES, "global %s/24 02:00:00:00:00:01 eth0",
+	               address);
+	codec_doc_set_u64(end, CODEC_INVENTORY_END_FULL, 1);
+	say(agent, hello);
+	say(agent, endpoint);
+	say(agent, end);
+	sent_clear();
+}

@@ -349,6 +349,45 @@ static void test_versions(const char *path)
 	store_destroy(&store);
 }
 
+struct audited {
+	uint64_t numbers[8];
+	char last_action[16];
+	unsigned count;
+};
+
+static bool on_audit(void *arg, const struct store_audit *entry)
+{
+	struct audited *audited = arg;
+
+	audited->numbers[audited->count++] = entry->number;
+	if (audited->count == 1) {
+		(void)snprintf(audited->last_action, sizeof(audited->last_action), "%s",
+		               entry->action);
+	}
+	return audited->count < 8;
+}
+
+static void test_audit(const char *path)
+{
+	store_t *store = store_at(path, 0);
+	struct store_audit entry = { .time_wall_ns = 5, .name = "ana", .action = "commit" };
+	struct audited all = { 0 }, two = { 0 };
+
+	ok(store_audit_list(store, 0, on_audit, &all) == PR_OK && all.count == 0, "nothing yet");
+	ok(store_audit_add(store, &entry) == PR_OK && store_audit_add(store, &entry) == PR_OK,
+	   "two entries, texts that are not there");
+	store_destroy(&store);
+	store = store_at(path, 0);
+	entry.action = "mode";
+	ok(store_audit_add(store, &entry) == PR_OK, "one more after a restart");
+	ok(store_audit_list(store, 0, on_audit, &all) == PR_OK && all.count == 3 &&
+	           all.numbers[0] == 3 && all.numbers[2] == 1 &&
+	           strcmp(all.last_action, "mode") == 0,
+	   "newest first, without holes");
+	ok(store_audit_list(store, 2, on_audit, &two) == PR_OK && two.count == 2, "two of them");
+	store_destroy(&store);
+}
+
 int main(void)
 {
 	char base[PATH_MAX], path[PATH_MAX + 16];
@@ -362,6 +401,7 @@ int main(void)
 	test_drafts(path);
 	test_values(path);
 	test_versions(path);
+	test_audit(path);
 	test_open(base);
 	test_schema(base);
 	test_corrupt(base);
