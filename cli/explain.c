@@ -92,10 +92,11 @@ static int explanation_json(struct cli *cli, struct explained *explained)
 	uint64_t rule = codec_doc_u64(got, CODEC_EXPLANATION_RULE);
 	uint64_t revision = codec_doc_u64(got, CODEC_EXPLANATION_REVISION);
 	json_t *object = json_pack(
-		"{s:s, s:o, s:b, s:s, s:s, s:s, s:o, s:b, s:I, s:I, s:O}", "verdict",
+		"{s:s, s:o, s:b, s:b, s:s, s:s, s:s, s:o, s:b, s:I, s:I, s:O}", "verdict",
 		codec_doc_text(got, CODEC_EXPLANATION_VERDICT), "rule",
 		rule != 0 ? json_integer((json_int_t)rule) : json_null(), "lifeline",
-		(int)codec_doc_u64(got, CODEC_EXPLANATION_LIFELINE), "mode",
+		(int)codec_doc_u64(got, CODEC_EXPLANATION_LIFELINE), "quarantined",
+		(int)codec_doc_u64(got, CODEC_EXPLANATION_QUARANTINED), "mode",
 		codec_doc_text(got, CODEC_EXPLANATION_MODE), "src",
 		codec_doc_text(got, CODEC_EXPLANATION_SRC), "dst",
 		codec_doc_text(got, CODEC_EXPLANATION_DST), "revision",
@@ -117,7 +118,13 @@ static void explanation_print(struct cli *cli, const codec_doc_t *got)
 	uint64_t skipped = codec_doc_u64(got, CODEC_EXPLANATION_SKIPPED);
 	char why[96] = "no rule matches, the default denies";
 
-	if (codec_doc_u64(got, CODEC_EXPLANATION_LIFELINE) != 0) {
+	bool quarantined = codec_doc_u64(got, CODEC_EXPLANATION_QUARANTINED) != 0;
+
+	if (quarantined) {
+		(void)snprintf(why, sizeof(why),
+		               "one end is in quarantine, whatever the rules say");
+		observe = false;
+	} else if (codec_doc_u64(got, CODEC_EXPLANATION_LIFELINE) != 0) {
 		(void)snprintf(why, sizeof(why), "by a lifeline");
 	} else if (strcmp(verdict, "depends") == 0) {
 		(void)snprintf(why, sizeof(why),

@@ -15,6 +15,7 @@
 struct outcome {
 	struct policy_verdict verdict;
 	bool depends;
+	bool quarantined;
 };
 
 struct explain {
@@ -132,6 +133,12 @@ static struct outcome pair_judge(struct explain *explain, size_t from, size_t to
 	outcome.depends =
 		(outcome.verdict.provisional &&
 	         !policy_image_allows_anyway(explain->view.image, &explain->request, now_wall_ns));
+	const struct admin *admin = explain->call->admin;
+	outcome.quarantined =
+		!outcome.verdict.lifeline &&
+		(quarantine_holds(&admin->view.quarantine, explain->from.endpoints[from],
+	                          now_wall_ns) ||
+	         quarantine_holds(&admin->view.quarantine, explain->to.endpoints[to], now_wall_ns));
 	return outcome;
 }
 
@@ -182,6 +189,9 @@ static bool rule_send(void *arg, const struct policy_explanation *step)
 
 static const char *verdict_name(const struct outcome *outcome)
 {
+	if (outcome->quarantined) {
+		return "denied";
+	}
 	if (outcome->depends) {
 		return "depends";
 	}
@@ -215,13 +225,14 @@ static int explanation_send(struct explain *explain, const struct outcome *outco
 	codec_doc_set_u64(answer, CODEC_EXPLANATION_REVISION, explain->view.revision);
 	codec_doc_set_u64(answer, CODEC_EXPLANATION_SKIPPED, explain->skipped);
 	codec_doc_set_u64(answer, CODEC_EXPLANATION_PAIRS, pairs);
+	codec_doc_set_u64(answer, CODEC_EXPLANATION_QUARANTINED, outcome->quarantined);
 	explain->call->sent++;
 	return call_send(explain->call, answer);
 }
 
 static bool same(const struct outcome *one, const struct outcome *other)
 {
-	return one->depends == other->depends &&
+	return one->depends == other->depends && one->quarantined == other->quarantined &&
 	       one->verdict.policy_action == other->verdict.policy_action &&
 	       one->verdict.rule == other->verdict.rule &&
 	       one->verdict.lifeline == other->verdict.lifeline &&

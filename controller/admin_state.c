@@ -128,8 +128,13 @@ static codec_doc_t *state_document(struct admin *admin, const struct pr_uuid *ag
 	}
 	codec_doc_set_uuid(state, CODEC_AGENT_STATE_AGENT, agent);
 	codec_doc_set_u64(state, CODEC_AGENT_STATE_REVISION, policy_image_revision(image));
+	/* A container that starts on a host in quarantine is held from when it is first seen. */
+	bool isolated =
+		quarantine_holds(&admin->view.quarantine,
+	                         directory_find(admin->view.directory, agent), admin->now_wall_ns);
 	codec_doc_set_text(state, CODEC_AGENT_STATE_DEFAULT_MODE,
-	                   policy_mode_name(policy_image_endpoint_mode(image, NULL)));
+	                   policy_mode_name(isolated ? POLICY_ENFORCE
+	                                             : policy_image_endpoint_mode(image, NULL)));
 	const struct directory_endpoint **endpoints = admin_endpoints_of(admin, agent, &count);
 	for (size_t i = 0; i < count; i++) {
 		add_mode(admin, endpoints[i], state);

@@ -77,6 +77,22 @@ static bool is_isolated(const char *name)
 	return is_type(got, CODEC_ENDPOINT) && codec_doc_u64(got, CODEC_ENDPOINT_QUARANTINED) == 1;
 }
 
+static bool explain_says_quarantine(void)
+{
+	codec_doc_t *ask = codec_doc_new(CODEC_EXPLAIN_GET);
+	const codec_doc_t *got = NULL;
+
+	sent_clear();
+	codec_doc_set_text(ask, CODEC_EXPLAIN_GET_SRC, "beta");
+	codec_doc_set_text(ask, CODEC_EXPLAIN_GET_DST, "alpha");
+	codec_doc_set_text(ask, CODEC_EXPLAIN_GET_SERVICE, "tcp/80");
+	say(&ana, ask);
+	while ((got = answer()) != NULL && !is_type(got, CODEC_EXPLANATION)) {
+	}
+	return got != NULL && codec_doc_u64(got, CODEC_EXPLANATION_QUARANTINED) == 1 &&
+	       strcmp(codec_doc_text(got, CODEC_EXPLANATION_VERDICT), "denied") == 0;
+}
+
 static void test_set(void)
 {
 	char mode[32];
@@ -91,12 +107,14 @@ static void test_set(void)
 	ok(is_error(quarantine("alpha", "odd", 0, "tcp 192.0.2.1 5000 198.51.100.1 22"),
 	            "PR_EPERM"),
 	   "it would cut the asker");
+	ok(!explain_says_quarantine(), "explain knows of none");
 	size_t hints = bench.changed;
 	ok(is_type(quarantine("alpha", "odd traffic", 0, "tcp 192.0.2.9 5000 192.0.2.2 22"),
 	           CODEC_OK),
 	   "another's connection is no hindrance");
 	ok(bench.changed > hints, "workers are told");
 	ok(is_isolated("alpha") && !is_isolated("beta"), "it is isolated, it alone");
+	ok(explain_says_quarantine(), "explain says so");
 	uint64_t after = state_of(&alpha, mode);
 	ok(strcmp(mode, "enforce deny ") == 0, "held, and denied without a controller: %s", mode);
 	ok(after > before, "in a newer state");
