@@ -401,7 +401,7 @@ static void option_print(FILE *out, const struct cli_option *row)
 	(void)snprintf(left, sizeof(left), "%s--%s%s%s", letter, row->name,
 	               row->argument != NULL ? " " : "",
 	               row->argument != NULL ? row->argument : "");
-	fprintf(out, "  %-22s %s\n", left, row->doc);
+	fprintf(out, "  %-26s %s\n", left, row->doc);
 }
 
 static void command_print(FILE *out, const struct cli_command *command)

@@ -18,8 +18,9 @@ const struct pr_conf_row cli_config_rows[] = {
 	  .offset = offsetof(struct cli_config, controllers),
 	  .min = 1,
 	  .max = 8,
-	  .doc = "Address of a controller, tcp://ADDRESS:7400. May be repeated: the first that "
-	         "answers is asked." },
+	  .doc = "Address of a controller, tcp://ADDRESS:7400, and behind a blank its key where "
+	         "that is another than controller_key. May be repeated: the first that answers is "
+	         "asked." },
 	{ .name = "controller_key",
 	  .type = PR_CONF_STRING,
 	  .offset = offsetof(struct cli_config, controller_key),

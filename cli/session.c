@@ -353,26 +353,38 @@ static int key_read(struct cli *cli, const char *name, const char *text,
 	return CLI_DONE;
 }
 
+/* "ADDRESS" or "ADDRESS KEY": each controller may have a key of its own. */
+static int controller_open(struct cli *cli, const char *line, struct cli_peer *peer)
+{
+	struct cli_session *session = &cli->session;
+	uint8_t server_key[BUS_KEY_BYTES];
+	char endpoint[160];
+	size_t bytes = strcspn(line, " \t");
+	const char *own_key = line + bytes + strspn(line + bytes, " \t");
+
+	(void)snprintf(endpoint, sizeof(endpoint), "%.*s", (int)bytes, line);
+	(void)snprintf(peer->what, sizeof(peer->what), "controller %s", endpoint);
+	int status = own_key[0] != '\0'
+	                     ? key_read(cli, "the key behind controller", own_key, server_key)
+	                     : key_read(cli, "controller_key", session->config.controller_key,
+	                                server_key);
+	return status == CLI_DONE ? cli_peer_open(cli, endpoint, server_key, &session->key,
+	                                          CODEC_DOC_MAX_BYTES, peer)
+	                          : status;
+}
+
 /* Several controllers: the first whose connection stands; the last one's silence is said later. */
 int cli_controller_get(struct cli *cli, struct cli_peer **ret_peer)
 {
 	struct cli_session *session = &cli->session;
 	struct cli_peer *peer = &session->controller;
-	uint8_t server_key[BUS_KEY_BYTES];
 	int status = cli_session_open(cli);
 
-	if (status == CLI_DONE && peer->client == NULL) {
-		status =
-			key_read(cli, "controller_key", session->config.controller_key, server_key);
-	}
 	for (size_t i = 0; status == CLI_DONE && peer->client == NULL; i++) {
-		const char *endpoint = session->config.controllers.items[i];
 		bool last = i + 1 >= session->config.controllers.count;
 		uint64_t end_ns = pr_clock_monotonic_ns() + timeout_ns(cli) / 2;
 
-		(void)snprintf(peer->what, sizeof(peer->what), "controller %s", endpoint);
-		status = cli_peer_open(cli, endpoint, server_key, &session->key,
-		                       CODEC_DOC_MAX_BYTES, peer);
+		status = controller_open(cli, session->config.controllers.items[i], peer);
 		while (status == CLI_DONE && !last && pr_clock_monotonic_ns() < end_ns &&
 		       bus_client_link(peer->client) == BUS_LINK_CONNECTING) {
 			wait_for(peer, TURN_MS);

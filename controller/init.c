@@ -232,7 +232,13 @@ static int make_shared_admin(const struct controller_conf *conf, const struct co
 	}
 	int ret = write_admin_config(conf, keys, conf->admin_config, key_path);
 	if (ret == PR_OK) {
+		char endpoint[160], key[BUS_KEY_TEXT_BYTES];
 		said(conf->admin_config, true);
+		controller_endpoint(conf->advertise, (unsigned)conf->port, endpoint,
+		                    sizeof(endpoint));
+		(void)printf("to reach both from one file, add to the first one's: controller = "
+		             "\"%s %s\"\n",
+		             endpoint, bus_key_format(keys->curve.public_key, key));
 	}
 	return ret;
 }

@@ -63,7 +63,12 @@ lib_host ctl2 5
 lib_controller ctl
 lib_recorder ctl
 second_make
-ok $? "a second controller is made on the store of the first: $(tail -n 1 "$lib_data/controller2-init.log")"
+ok $? "a second controller is made on the store of the first"
+(
+	cat "$lib_data/cli/cli.conf"
+	sed -n "s/.*first one's: //p" "$lib_data/controller2-init.log"
+) >"$lib_data/cli/both.conf"
+chmod 0600 "$lib_data/cli/both.conf"
 second_run
 lib_until 10 answers controller2
 ok $? "it answers the same administrator"
@@ -129,6 +134,9 @@ load_judge
 lib_stop controller
 other_pr quarantine srv --reason 'while the first is away' >"$lib_data/out" 2>&1
 ok $? "with the first one stopped the second goes on: $(cat "$lib_data/out")"
+lib_in cli "$lib_build/portreeve" --config "$lib_data/cli/both.conf" show srv 2>"$lib_data/err" |
+	grep -q 'Quarantine *by admin' && grep -q 'not reachable, trying the next' "$lib_data/err"
+ok $? "and a command line that knows both finds it"
 sleep 1
 lib_in cli curl -s -m 1 -o /dev/null http://192.168.7.2:9001/
 is $? 28 "and its word bites"
