@@ -53,15 +53,32 @@ static pid_t spawn(const char *option)
 	return pid;
 }
 
-static bool log_has(const char *text)
+static const char *log_read(char log[static 8192])
 {
-	char log[8192];
 	int fd = open(log_path, O_RDONLY | O_CLOEXEC);
-	ssize_t got = fd >= 0 ? read(fd, log, sizeof(log) - 1) : 0;
+	ssize_t got = fd >= 0 ? read(fd, log, 8191) : 0;
 
 	pr_fd_close(&fd);
 	log[got > 0 ? got : 0] = '\0';
-	return strstr(log, text) != NULL;
+	return log;
+}
+
+static bool log_has(const char *text)
+{
+	char log[8192];
+
+	return strstr(log_read(log), text) != NULL;
+}
+
+static void log_print(void)
+{
+	char log[8192], *rest = log;
+	const char *line;
+
+	(void)log_read(log);
+	while ((line = strsep(&rest, "\n")) != NULL) {
+		(void)printf("# %s\n", line);
+	}
 }
 
 /* ---- filling ---- */
@@ -312,7 +329,9 @@ static void run_daemon(void)
 	for (unsigned i = 0; i < 1000 && !log_has("ready: "); i++) {
 		(void)usleep(10000);
 	}
-	ok(log_has("ready: "), "the daemon gets ready");
+	if (!ok(log_has("ready: "), "the daemon gets ready")) {
+		log_print();
+	}
 	(void)usleep(300000);
 	print_memory(pid);
 	(void)kill(pid, SIGTERM);
@@ -335,7 +354,8 @@ int main(int argc, char **argv)
 	(void)snprintf(conf_path, sizeof(conf_path), "%s/controller.conf", folder);
 	(void)snprintf(log_path, sizeof(log_path), "%s/log", folder);
 	(void)snprintf(store_path, sizeof(store_path), "%s/state/store", folder);
-	unsigned port = 30000 + (unsigned)getpid() % 500 * 20;
+	/* Below the ports that the kernel gives to others meanwhile. */
+	unsigned port = 10000 + (unsigned)getpid() % 500 * 20;
 	FILE *file = fopen(conf_path, "w");
 	must(file != NULL, "configuration");
 	(void)fprintf(file,
