@@ -57,7 +57,13 @@ int admin_confirm_check(struct call *call, const struct publish *publish)
 		                 "a commit waits for its confirmation at most %u s", CONFIRM_MAX_S);
 	}
 	int ret = waiting_read(call->admin, &waiting);
-	if (ret != PR_OK || waiting.revision == 0 || publish->force || publish->is_rollback) {
+	bool ends_trials = publish->force || publish->is_rollback;
+	if (ends_trials && publish->confirm_s == 0) {
+		return PR_OK;
+	}
+	/* One that another commit has replaced is none. */
+	if (ret != PR_OK || waiting.revision == 0 ||
+	    waiting.revision < call->admin->view.revision) {
 		return ret;
 	}
 	return call_fail(call, PR_EBUSY,
@@ -72,7 +78,7 @@ int admin_confirm_begin(struct call *call, const struct publish *publish)
 	char text[160];
 
 	if (publish->confirm_s == 0) {
-		return store_value_delete(call->admin->setup.store, VALUE_NAME);
+		return PR_OK; /* a trial that there is ends when this commit is done, not before */
 	}
 	int length =
 		snprintf(text, sizeof(text), "%" PRIu64 " %" PRIu64 " %" PRIu64 " %.63s",
@@ -138,18 +144,25 @@ static int go_back(struct admin *admin, const struct waiting *waiting)
 
 void admin_confirm_tick(struct admin *admin)
 {
+	const struct authority *authority = &admin->setup.authority;
 	struct waiting waiting;
+	uint64_t head = 0;
 	int ret = waiting_read(admin, &waiting);
 
 	if (ret == PR_OK && (waiting.revision == 0 || admin->now_wall_ns < waiting.until_wall_ns)) {
 		return;
 	}
-	if (ret == PR_OK && waiting.revision == admin->view.revision) {
+	/* Not by the view: that may lag behind, and a trial that is not seen would stay for ever.
+	 */
+	if (ret == PR_OK) {
+		ret = authority->watch(authority->self, &head);
+	}
+	if (ret == PR_OK && waiting.revision == head) {
 		ret = go_back(admin, &waiting);
 	}
 	if (ret == PR_OK || ret == PR_ECONFLICT) {
-		admin_confirm_cancel(
-			admin); /* done, or it never came, or another has replaced it */
+		/* Done, or it never came, or another has replaced it. */
+		admin_confirm_cancel(admin);
 		return;
 	}
 	log_error("cannot take an unconfirmed commit back: %s, trying again", pr_strerror(ret));

@@ -135,8 +135,11 @@ int admin_policy_publish(struct call *call, const struct publish *publish,
 	}
 	ret = authority->commit(authority->self, publish->base, revision, publish->draft_of,
 	                        &number);
-	if (ret != PR_OK) {
+	if ((ret == PR_OK) == (publish->confirm_s == 0)) {
+		/* Its own trial that did not begin, or another's that this commit has ended. */
 		admin_confirm_cancel(call->admin);
+	}
+	if (ret != PR_OK) {
 		return ret == PR_ECONFLICT ? say_conflict(call, publish->base) : ret;
 	}
 	admin_changed(call->admin);

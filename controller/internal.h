@@ -242,9 +242,9 @@ int admin_guard(struct call *call, const struct publish *publish, const policy_m
                 const policy_image_t *image);
 /** PR_EBUSY, said: another commit is on trial. */
 int admin_confirm_check(struct call *call, const struct publish *publish);
-/** Before a commit: note that it is on trial, or end the trial that there was. */
+/** Before a commit: note that it is on trial, if it is. */
 int admin_confirm_begin(struct call *call, const struct publish *publish);
-/** That commit did not happen. */
+/** There is no trial: it did not begin, or has ended. */
 void admin_confirm_cancel(struct admin *admin);
 /** Take back what was not confirmed in time. */
 void admin_confirm_tick(struct admin *admin);

@@ -134,6 +134,16 @@ static void seconds_pass(unsigned seconds)
 	tick();
 }
 
+static const codec_doc_t *rollback(uint64_t revision)
+{
+	codec_doc_t *ask = codec_doc_new(CODEC_POLICY_ROLLBACK);
+
+	codec_doc_set_u64(ask, CODEC_POLICY_ROLLBACK_REVISION, revision);
+	sent_clear();
+	say(&ana, ask);
+	return answer();
+}
+
 static void test_trial(void)
 {
 	must(is_type(change(&ana, "add", "30 allow from any to beta tcp/1", 0, 0), CODEC_OK),
@@ -178,16 +188,47 @@ static void test_trial_restart(void)
 	must(is_type(change(&ana, "add", "31 allow from any to beta tcp/9", 0, 0), CODEC_OK),
 	     "add");
 	must(is_type(commit(&ana, 60, false, NULL), CODEC_OK), "commit");
-	codec_doc_t *ask = codec_doc_new(CODEC_POLICY_ROLLBACK);
-	codec_doc_set_u64(ask, CODEC_POLICY_ROLLBACK_REVISION, 6);
-	sent_clear();
-	say(&ana, ask);
-	ok(ok_says(answer(), "the text of revision 6 is back, revision 8"), "a roll-back ends it");
+	ok(ok_says(rollback(6), "the text of revision 6 is back, revision 8"),
+	   "a roll-back ends it");
 	seconds_pass(120);
 	ok(head() == 8, "for good");
 	ok(is_error(commit(&ana, 60, false, NULL), "PR_ENOENT"), "no draft");
 	must(is_type(change(&ana, "add", "99 allow from any to any tcp/5", 0, 0), CODEC_OK), "add");
 	ok(is_error(commit(&ana, 86401, false, NULL), "PR_EINVAL"), "a trial of over a day");
+}
+
+/* What would have ended a trial but failed leaves it on trial. */
+static void test_trial_failure(void)
+{
+	char author[] = "etcd", message[] = "first", text[] = "mode observe default\n";
+	struct store_revision first = { .author = author, .message = message, .text = text };
+	uint64_t number = 0;
+
+	first.text_bytes = strlen(text);
+	must(fake_commit(&bench.fake, 0, &first, NULL, &number) == PR_OK, "first");
+	bench_admin(authority_fake(&bench.fake));
+	sent_clear();
+	say(&ana, codec_doc_new(CODEC_POLICY_DISCARD));
+	must(is_type(change(&ana, "add", "allow from any to any tcp/1", 0, 0), CODEC_OK), "add");
+	must(is_type(commit(&ana, 60, false, NULL), CODEC_OK), "a trial");
+	bench.fake.fail = PR_EUNREACH;
+	ok(is_error(rollback(1), "PR_EUNREACH"), "a roll-back that fails");
+	bench.fake.fail = PR_OK;
+	must(is_type(change(&ana, "add", "allow from any to any tcp/2", 0, 0), CODEC_OK), "add");
+	ok(is_error(commit(&ana, 0, false, NULL), "PR_EBUSY"), "does not end the trial");
+	ok(is_error(commit(&ana, 60, true, NULL), "PR_EBUSY"),
+	   "nor is there a second one by force");
+	bench.fake.fail = PR_EUNREACH;
+	seconds_pass(61);
+	ok(bench.fake.count == 2, "an authority that is away is waited for");
+	bench.fake.fail = PR_OK;
+	seconds_pass(1);
+	ok(bench.fake.count == 3 && strstr(bench.fake.revisions[2].text, "tcp/1") == NULL,
+	   "then it goes back");
+	fake_done(&bench.fake);
+	bench_admin(authority_of_store(bench.store));
+	sent_clear();
+	say(&ana, codec_doc_new(CODEC_POLICY_DISCARD));
 }
 
 /* ---- guard ---- */
@@ -387,7 +428,7 @@ static void test_audit(void)
 		anas += strcmp(codec_doc_text(entry, CODEC_AUDIT_NAME), "ana") == 0;
 	}
 	ok(expected == 0 && is_type(entry, CODEC_END), "newest first, without holes");
-	ok(backs == 2, "what the controller did by itself is in it");
+	ok(backs == 3, "what the controller did by itself is in it");
 	ok(anas > 5, "and what people did");
 	ask = codec_doc_new(CODEC_AUDIT_GET);
 	codec_doc_set_u64(ask, CODEC_AUDIT_GET_LIMIT, 1);
@@ -412,6 +453,7 @@ int main(void)
 	test_wrong_changes();
 	test_trial();
 	test_trial_restart();
+	test_trial_failure();
 	test_guard();
 	test_lifeline();
 	test_explain();
