@@ -151,7 +151,14 @@ int quarantine_put(store_t *store, const struct quarantine *quarantine)
 	                      quarantine->since_wall_ns, quarantine->until_wall_ns, quarantine->by,
 	                      quarantine->reason);
 	int ret = store_value_put(store, name, text, (size_t)length);
-	return ret == PR_OK ? number_raise(store) : ret;
+	if (ret == PR_OK) {
+		ret = number_raise(store);
+		if (ret != PR_OK) {
+			/* Refused is refused: it must not come in force with the next change. */
+			(void)!store_value_delete(store, name);
+		}
+	}
+	return ret;
 }
 
 int quarantine_delete(store_t *store, const struct pr_uuid *id)
