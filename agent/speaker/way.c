@@ -9,7 +9,6 @@
 #include <linux/netlink.h>
 #include <linux/rtnetlink.h>
 #include <netinet/in.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
@@ -19,8 +18,6 @@
 
 #define LOG_COMPONENT "speaker"
 #include "base/log.h"
-
-#define PREFIX "tcp://"
 
 int way_open(int epoll_fd)
 {
@@ -58,30 +55,6 @@ bool way_changed(int fd)
 	}
 }
 
-/* "tcp://192.0.2.1:7400", "tcp://[2001:db8::1]:7400" */
-static bool endpoint_parse(const char *endpoint, struct pr_addr *ret_addr, uint16_t *ret_port)
-{
-	char text[PR_ADDR_TEXT_BYTES];
-	const char *start = endpoint + strlen(PREFIX);
-	const char *colon = strrchr(endpoint, ':');
-
-	if (strncmp(endpoint, PREFIX, strlen(PREFIX)) != 0 || colon == NULL || colon <= start) {
-		return false;
-	}
-	size_t bytes = (size_t)(colon - start);
-	if (*start == '[' && bytes >= 2 && colon[-1] == ']') {
-		start++;
-		bytes -= 2;
-	}
-	if (bytes >= sizeof(text)) {
-		return false;
-	}
-	memcpy(text, start, bytes);
-	text[bytes] = '\0';
-	*ret_port = (uint16_t)strtoul(colon + 1, NULL, 10);
-	return pr_addr_parse(text, ret_addr) == PR_OK;
-}
-
 static socklen_t socket_address(const struct pr_addr *addr, uint16_t port,
                                 struct sockaddr_storage *to)
 {
@@ -108,7 +81,7 @@ bool way_source(const char *endpoint, struct pr_addr *ret_source)
 	struct pr_addr addr;
 	uint16_t port = 0;
 
-	if (!endpoint_parse(endpoint, &addr, &port)) {
+	if (signed_endpoint_parse(endpoint, &addr, &port) != PR_OK) {
 		return false;
 	}
 	socklen_t bytes = socket_address(&addr, port, &to);
