@@ -450,9 +450,14 @@ static void decide_build(struct rulebook *book, const struct rules_input *input,
 	drop(book, COUNTER_dropped_unmarked);
 }
 
-/* After the queue: an accepted packet goes on here, in the next hook. */
-static void save_build(struct rulebook *book, const struct keeper_config *config, const char *chain)
+/*
+ * After the queue: an accepted packet goes on here, in the next hook. One without a mark has passed
+ * the first hook unasked: by a rule of ours there, or before that hook began to ask (late_marked).
+ */
+static void save_build(struct rulebook *book, const struct rules_input *input, const char *chain)
 {
+	const struct keeper_config *config = input->config;
+
 	rule_begin(book, chain, COUNTER_rejected);
 	rule_match_mark(book, config->mark_mask, NFT_CMP_EQ, config->mark_reject);
 	rule_counter(book, COUNTER_rejected);
@@ -469,6 +474,14 @@ static void save_build(struct rulebook *book, const struct keeper_config *config
 	rule_match_mark(book, config->mark_mask, NFT_CMP_NEQ, 0);
 	rule_clear_mark(book, config->mark_mask);
 	rule_end(book);
+
+	if (input->about.late_marked) {
+		rule_begin(book, chain, COUNTER_NONE);
+		rule_match_state(book, STATE_NEW | STATE_ESTABLISHED);
+		rule_match_ct_mark(book, config->mark_mask, NFT_CMP_EQ, 0);
+		rule_set_ct_mark(book, config->mark_mask, config->mark_allow);
+		rule_end(book);
+	}
 }
 
 static void refuse_build(struct rulebook *book, const struct keeper_config *config)
@@ -495,8 +508,8 @@ void rules_enforce_build(struct rulebook *book, const struct rules_input *input)
 {
 	decide_build(book, input, true);
 	decide_build(book, input, false);
-	save_build(book, input->config, CHAIN_OUTPUT_SAVE);
-	save_build(book, input->config, CHAIN_INPUT_SAVE);
+	save_build(book, input, CHAIN_OUTPUT_SAVE);
+	save_build(book, input, CHAIN_INPUT_SAVE);
 	refuse_build(book, input->config);
 }
 

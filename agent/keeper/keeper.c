@@ -298,6 +298,7 @@ static int apply(struct keeper *keeper, enum keeper_state state, struct keeper_e
 	struct about about = keeper->about;
 	about.state = state;
 	about.conntrack_held = state == KEEPER_OBSERVE && about.conntrack_held;
+	about.late_marked = state == KEEPER_ENFORCE && about.late_marked;
 	int error = ruleset_apply(keeper, &about, ret_error);
 	if (error == PR_OK) {
 		keeper->about.state = state;
@@ -457,8 +458,12 @@ static int go_enforce(struct keeper *keeper, keeper_flow_fn on_flow, void *arg,
 			return keeper_fail(ret_error, error, LOOSE_PATH " cannot be set: %s",
 			                   pr_strerror(error));
 		}
+		/* Both hooks change at once, but a packet between them was let by by the first. */
+		keeper->about.late_marked = true;
 	}
-	return apply(keeper, KEEPER_ENFORCE, ret_error);
+	error = apply(keeper, KEEPER_ENFORCE, ret_error);
+	keeper->about.late_marked = false;
+	return error;
 }
 
 static int go_none(struct keeper *keeper, struct keeper_error *ret_error)

@@ -46,6 +46,7 @@ struct about {
 	uint32_t mark_mask, mark_allow, mark_reject;
 	uint16_t queue_first;
 	bool conntrack_held;   /* observe: tracking stays on until the queue is empty */
+	bool late_marked;      /* enforce: what passed the first hook under prepare is marked */
 	bool conntrack_before; /* conntrack was on by others when the table was made */
 	int loose_before;      /* nf_conntrack_tcp_loose to put back; -1: not changed */
 };

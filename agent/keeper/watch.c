@@ -17,6 +17,7 @@ struct slot {
 	struct keeper_identity identity;
 	bool host;
 	bool log_bound, queue_bound; /* descriptors given to the gate */
+	unsigned int renew_looks;    /* looks until enforce is renewed; 0: it was */
 };
 
 struct endpoint {
@@ -207,6 +208,8 @@ static int rules_set(watch_t *watch, uint32_t index, uint8_t mode, const struct 
 	}
 	if (watch->ops->state(keeper) != KEEPER_ENFORCE) {
 		ret = watch->ops->conflict_check(keeper, error);
+		/* The first look may come at once, the second is a second later. */
+		watch->slots[index].renew_looks = 2;
 	}
 	return ret == PR_OK
 	               ? watch->ops->state_set(keeper, KEEPER_ENFORCE, flow_passed, &passed, error)
@@ -478,6 +481,23 @@ static void slot_restore(watch_t *watch, uint32_t index)
 	              ret == PR_OK ? "another program removed our rules: set again" : error.text);
 }
 
+/* Enforce once more: the rule for packets that were on their way when it began goes. */
+static void slot_renew(watch_t *watch, uint32_t index)
+{
+	struct slot *slot = &watch->slots[index];
+	struct keeper_error error = { "" };
+
+	if (slot->renew_looks == 0 || --slot->renew_looks > 0 ||
+	    watch->ops->state(slot->keeper) != KEEPER_ENFORCE) {
+		return;
+	}
+	int ret = watch->ops->state_set(slot->keeper, KEEPER_ENFORCE, NULL, NULL, &error);
+	if (ret != PR_OK) {
+		slot->renew_looks = 1;
+		report_failed(watch, NULL, index, ret, error.text);
+	}
+}
+
 static void slot_look(watch_t *watch, uint32_t index)
 {
 	struct keeper_counters counters = { 0 };
@@ -503,6 +523,7 @@ static void slot_look(watch_t *watch, uint32_t index)
 		.lifeline = counters.lifeline,
 	};
 	watch->report(watch->report_arg, &report);
+	slot_renew(watch, index);
 }
 
 void watch_look(watch_t *watch)

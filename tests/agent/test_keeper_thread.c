@@ -112,6 +112,13 @@ static void test_observe(struct bench *b, const struct pr_uuid *first, const str
 	   "another endpoint of the same namespace shares its slot");
 }
 
+/* The rule for packets that were between our hooks when enforce began. */
+static bool late_rule(const struct bench *b)
+{
+	return RUN(b->world.left, "sh", "-c",
+	           "nft list chain inet portreeve output_save | grep -q 'ct state'") == 0;
+}
+
 static void test_enforce(struct bench *b, const struct pr_uuid *second)
 {
 	struct stream stream;
@@ -128,6 +135,11 @@ static void test_enforce(struct bench *b, const struct pr_uuid *second)
 	           report.descriptors.queue >= 0,
 	   "enforce as soon as one endpoint wants it, with a queue: %s", report.text);
 	ok(b->passed >= 1, "live flows were reported: %u", b->passed);
+	ok(late_rule(b), "packets on their way are let by");
+	for (int i = 0; i < 40 && late_rule(b); i++) {
+		(void)poll(NULL, 0, 100);
+	}
+	ok(!late_rule(b), "and soon no more");
 	stand_in_start(&gate, report.descriptors.queue, &b->config, STAND_IN_ALLOW);
 	ok(stream_alive(&stream, WAIT), "a stream goes on");
 	ok(end_talk(b->world.left, b->world.right, RIGHT4, 8081, WAIT) == 0 &&

@@ -240,6 +240,81 @@ static void test_held_to_observe(struct bench *b)
 	(void)close(client);
 }
 
+/*
+ * A packet that has passed our first hook under the rules of prepare comes to the second under those
+ * of enforce: it is as good as any other that went out before, and its answer must come in. Somebody
+ * else's queue between the two hooks holds it there.
+ */
+static void between_open(struct bench *b, struct stand_in *between,
+                         const struct keeper_config *unmarking)
+{
+	int fd = -1;
+
+	ok(RUN(b->world.left, "iptables-nft", "-t", "mangle", "-N", "BETWEEN") == 0 &&
+	           RUN(b->world.left, "iptables-nft", "-t", "mangle", "-A", "BETWEEN", "-p", "udp",
+	               "--dport", "8310", "-j", "NFQUEUE", "--queue-num", "7401") == 0 &&
+	           RUN(b->world.left, "nft",
+	               "add chain ip mangle between { type filter hook output priority -88; }; "
+	               "add rule ip mangle between jump BETWEEN") == 0,
+	   "a queue of somebody else between our hooks");
+	b->config.queue_count = 2;
+	int error = keeper_config_set(b->keeper, &b->config, &b->error);
+	if (error == PR_OK) {
+		error = keeper_socket_open(b->keeper, KEEPER_SOCKET_QUEUE, 1, &fd, &b->error);
+	}
+	ok(error == PR_OK, "bound: %s", b->error.text);
+	stand_in_start(between, fd, unmarking, STAND_IN_HOLD);
+}
+
+static void between_close(struct bench *b, struct stand_in *between)
+{
+	stand_in_stop(between);
+	(void)RUN(b->world.left, "nft", "delete table ip mangle");
+	b->config.queue_count = 1;
+	ok(keeper_config_set(b->keeper, &b->config, &b->error) == PR_OK, "one queue again");
+}
+
+static void test_between_hooks(struct bench *b)
+{
+	struct keeper_config unmarking = b->config;
+	struct stand_in between;
+	struct sockaddr_storage to;
+	char text[8];
+
+	unmarking.queue_first = 7401;
+	unmarking.mark_allow = 0;
+	bench_set(b, KEEPER_OBSERVE, "observe");
+	between_open(b, &between, &unmarking);
+	bench_set(b, KEEPER_PREPARE, "prepare");
+	int server = end_listen(b->world.right, SOCK_DGRAM, RIGHT4, 8310);
+	int client = end_listen(b->world.left, SOCK_DGRAM, LEFT4, 8311);
+	socklen_t bytes = end_address(RIGHT4, 8310, &to);
+	ok(sendto(client, "x", 1, 0, (const struct sockaddr *)&to, bytes) == 1, "a datagram");
+	for (int i = 0; i < 100 && atomic_load(&between.held_count) == 0; i++) {
+		(void)poll(NULL, 0, 10);
+	}
+	ok(atomic_load(&between.held_count) == 1, "waits between the hooks");
+	int error = keeper_state_set(b->keeper, KEEPER_ENFORCE, NULL, NULL, &b->error);
+	ok(error == PR_OK, "enforce meanwhile: %s", b->error.text);
+	stand_in_release(&between, STAND_IN_ALLOW);
+	ok(end_receive(server, text, sizeof(text), WAIT) == 1, "it arrives");
+	bytes = end_address(LEFT4, 8311, &to);
+	ok(sendto(server, "y", 1, 0, (const struct sockaddr *)&to, bytes) == 1 &&
+	           end_receive(client, text, sizeof(text), WAIT) == 1,
+	   "its answer comes in");
+	between_close(b, &between);
+	bench_set(b, KEEPER_ENFORCE, "renewed");
+	bench_verdict_set(b, STAND_IN_DENY);
+	bytes = end_address(RIGHT4, 8312, &to);
+	ok(sendto(client, "z", 1, 0, (const struct sockaddr *)&to, bytes) == 1 &&
+	           end_receive(client, text, sizeof(text), SHORT) == 0 &&
+	           atomic_load(&b->gate.packets) == 1,
+	   "a new one is asked about");
+	bench_verdict_set(b, STAND_IN_ALLOW);
+	(void)close(server);
+	(void)close(client);
+}
+
 /* Tracking off for long, a stream far beyond its old window, and on again: it must not stall. */
 static void test_stale_windows(struct bench *b)
 {
@@ -309,6 +384,7 @@ int main(void)
 	bench_set(&b, KEEPER_ENFORCE, "enforce");
 	test_churn(&b);
 	test_held_to_observe(&b);
+	test_between_hooks(&b);
 	test_stale_windows(&b);
 	test_two_queues(&b);
 	test_lifeline_change(&b);
