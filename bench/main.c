@@ -8,30 +8,31 @@
 #include "bench/bench.h"
 
 struct bench_conf {
-	uint64_t runs, operations;
+	uint64_t rounds, operations;
 };
 
 static const struct pr_conf_row rows[] = {
-	{ .name = "runs",
+	{ .name = "rounds",
 	  .type = PR_CONF_UINT,
-	  .offset = offsetof(struct bench_conf, runs),
-	  .min = 3,
-	  .max = 1000,
-	  .fallback = "20",
-	  .doc = "Pairs of runs of each figure." },
+	  .offset = offsetof(struct bench_conf, rounds),
+	  .min = 0,
+	  .max = BENCH_ROUNDS_MAX,
+	  .fallback = "0",
+	  .doc = "Adjacent rounds of each figure. 0: as many as its claim needs." },
 	{ .name = "operations",
 	  .type = PR_CONF_UINT,
 	  .offset = offsetof(struct bench_conf, operations),
 	  .min = 1000,
 	  .max = 1000000000,
 	  .fallback = "200000",
-	  .doc = "Operations in one run." },
+	  .doc = "Operations in one round of the suites codec and policy." },
 };
 
 static const struct {
 	const char *name, *doc;
 	int (*run)(const struct bench_config *config);
 } suites[] = {
+	{ "connect", "new connections: none, accept_all, OpenSnitch, Portreeve", bench_suite_connect },
 	{ "codec", "encode and decode hot records, beside copying their bytes", bench_suite_codec },
 	{ "policy", "evaluate 10,000 rules, beside 10", bench_suite_policy },
 };
@@ -41,7 +42,7 @@ static int usage(const char *wrong)
 	if (wrong != NULL) {
 		(void)fprintf(stderr, "portreeve-bench: no suite is called '%s'\n", wrong);
 	}
-	(void)fputs("usage: portreeve-bench SUITE [--json] [--config FILE]; suites:\n", stderr);
+	(void)fputs("usage: portreeve-bench SUITE [--json] [--full] [--config FILE]; suites:\n", stderr);
 	for (size_t i = 0; i < PR_ARRAY_LEN(suites); i++) {
 		(void)fprintf(stderr, "  %-8s %s\n", suites[i].name, suites[i].doc);
 	}
@@ -54,13 +55,13 @@ static int suite_run(const char *name, const struct bench_config *config)
 		if (strcmp(suites[i].name, name) != 0) {
 			continue;
 		}
-		if (!config->json) {
-			(void)printf("%-28s %13s  %13s  %7s  %8s  %s\n", "METRIC", "MEDIAN",
-			             "LIMIT", "RATIO", "SPREAD", "LIMIT IS");
-		}
+		bench_machine_say(config);
 		int ret = suites[i].run(config);
 		if (ret != PR_OK) {
-			(void)fprintf(stderr, "portreeve-bench: %s: %s\n", name, pr_strerror(ret));
+			(void)fprintf(stderr, "portreeve-bench: %s: %s%s\n", name, pr_strerror(ret),
+			              ret == PR_EPERM  ? ": run as root, it needs namespaces"
+			              : ret == PR_EBUSY ? ": another bench runs"
+			                                : "");
 		}
 		return ret == PR_OK ? EXIT_SUCCESS : EXIT_FAILURE;
 	}
@@ -69,14 +70,15 @@ static int suite_run(const char *name, const struct bench_config *config)
 
 int main(int argc, char **argv)
 {
-	const char *arg_json = NULL;
+	const char *arg_json = NULL, *arg_full = NULL;
 	const char *suite = argc > 1 && argv[1][0] != '-' ? argv[1] : NULL;
 	const struct pr_program_option options[] = {
 		{ "json", NULL, "one object a line", &arg_json },
+		{ "full", NULL, "big counts too, which take longer than 5 minutes", &arg_full },
 	};
 	static const struct pr_man_example examples[] = {
-		{ "portreeve-bench policy", "Measure the evaluation of rules." },
-		{ "portreeve-bench policy --json", "The same, one JSON object a line." },
+		{ "sudo portreeve-bench connect", "New connections, beside their limits." },
+		{ "portreeve-bench policy --json", "Evaluation of rules, one JSON object a line." },
 	};
 	const struct pr_program program = {
 		.name = "portreeve-bench",
@@ -98,7 +100,10 @@ int main(int argc, char **argv)
 	enum pr_program_next next = pr_program_start(&program, argc, argv, &conf);
 	int status = EXIT_FAILURE;
 	if (next == PR_PROGRAM_RUN) {
-		const struct bench_config config = { conf.runs, conf.operations, arg_json != NULL };
+		const struct bench_config config = { .rounds = conf.rounds,
+			                             .operations = conf.operations,
+			                             .json = arg_json != NULL,
+			                             .full = arg_full != NULL };
 		status = suite != NULL ? suite_run(suite, &config) : usage(NULL);
 	} else if (next == PR_PROGRAM_DONE) {
 		status = EXIT_SUCCESS;

@@ -1,13 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include <stdio.h>
-#include <stdlib.h>
 #include <time.h>
 
 #include "base/clock.h"
 #include "base/err.h"
 #include "bench/bench.h"
 
-#define RUNS_MAX 1000
+#define ROUNDS 20
 
 static volatile uint64_t sink;
 
@@ -25,53 +24,33 @@ static double one_run(bench_fn run, void *arg, uint64_t operations)
 	return (double)(cpu_ns() - start_ns) / (double)operations;
 }
 
-static int by_value(const void *a, const void *b)
-{
-	double x = *(const double *)a, y = *(const double *)b;
-	return x < y ? -1 : x > y;
-}
-
-static void print_row(const struct bench_config *config, const struct bench_pair *pair,
-                      double *values, double *limits, double *ratios)
-{
-	size_t runs = config->runs;
-
-	qsort(values, runs, sizeof(*values), by_value);
-	qsort(limits, runs, sizeof(*limits), by_value);
-	qsort(ratios, runs, sizeof(*ratios), by_value);
-	double value = values[runs / 2], limit = limits[runs / 2], ratio = ratios[runs / 2];
-	/* Half of all runs lie within this share of the median. */
-	double spread = value > 0 ? (values[runs * 3 / 4] - values[runs / 4]) / value : 0;
-	if (config->json) {
-		printf("{\"metric\":\"%s\",\"value\":%.2f,\"unit\":\"ns\",\"vs\":{\"%s\":%.2f},"
-		       "\"ratio\":{\"%s\":%.3f},\"runs\":%zu,\"spread\":%.3f,\"note\":\"%s\"}\n",
-		       pair->metric, value, pair->limit, limit, pair->limit, ratio, runs, spread,
-		       pair->note);
-	} else {
-		printf("%-28s %10.1f ns  %10.1f ns  %7.2f  %6.1f %%  %s: %s\n", pair->metric, value,
-		       limit, ratio, 100 * spread, pair->limit, pair->note);
-	}
-}
-
 int bench_pair_measure(const struct bench_config *config, const struct bench_pair *pair)
 {
-	double values[RUNS_MAX], limits[RUNS_MAX], ratios[RUNS_MAX];
+	struct bench_row row = { .metric = pair->metric, .unit = "ns" };
+	uint64_t rounds = config->rounds != 0 ? config->rounds : ROUNDS;
 
-	if (config->runs == 0 || config->runs > RUNS_MAX || config->operations == 0) {
+	if (rounds > BENCH_ROUNDS_MAX || config->operations == 0) {
 		return PR_EINVAL;
 	}
+	(void)snprintf(row.note, sizeof(row.note), "%s", pair->note);
 	(void)one_run(pair->run, pair->arg, config->operations / 10 + 1);
-	for (size_t i = 0; i < config->runs; i++) {
+	for (uint64_t i = 0; row.value.count < rounds && i < 2 * rounds; i++) {
+		struct bench_times start;
+		double value, limit;
+		bench_times_read(&start);
 		/* Neither always goes first. */
 		if (i % 2 == 0) {
-			values[i] = one_run(pair->run, pair->arg, config->operations);
-			limits[i] = one_run(pair->run_limit, pair->arg, config->operations);
+			value = one_run(pair->run, pair->arg, config->operations);
+			limit = one_run(pair->run_limit, pair->arg, config->operations);
 		} else {
-			limits[i] = one_run(pair->run_limit, pair->arg, config->operations);
-			values[i] = one_run(pair->run, pair->arg, config->operations);
+			limit = one_run(pair->run_limit, pair->arg, config->operations);
+			value = one_run(pair->run, pair->arg, config->operations);
 		}
-		ratios[i] = limits[i] > 0 ? values[i] / limits[i] : 0;
+		if (bench_times_stolen(&start) <= BENCH_STEAL_MAX) {
+			bench_series_add(&row.value, value);
+			bench_row_pair(&row, pair->limit, value, limit);
+		}
 	}
-	print_row(config, pair, values, limits, ratios);
+	bench_row_print(config, &row);
 	return PR_OK;
 }

@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#pragma once
+
+/**
+ * @file
+ * Portreeve as it is shipped, on a stage: a controller with two workers and a recorder in one
+ * namespace, agents in others, real keys, real enrolment, everything by our own command line.
+ */
+
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "bench/stage.h"
+
+struct deploy {
+	stage_t *stage;
+	char space[STAGE_LABEL_BYTES]; /* of controller and recorder */
+	char address[46];
+	pid_t controller, recorder;
+};
+
+/** Start controller and recorder; both answer when this returns. Errors are said on stderr. */
+int deploy_start(stage_t *stage, const char *space, const char *address,
+                 struct deploy *ret_deploy) _must_check_;
+/** Enrol and start an agent; it is active when this returns. Its process, or a negative error. */
+pid_t deploy_agent(struct deploy *deploy, const char *space, const char *name);
+/** Commit a policy, and wait until every worker serves it and every kernel enforces it. */
+int deploy_commit(struct deploy *deploy, const char *policy) _must_check_;
+/** Events in the recorder's store that fit a query, once the number rests for a second. */
+int deploy_events_count(struct deploy *deploy, const char *query, uint64_t *ret_count) _must_check_;

@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#pragma once
+
+/**
+ * @file
+ * The limit of asking: frames of our sizes over our CurveZMQ sockets, answered by nobody who thinks.
+ * And the client that measures both it and real workers: it keeps so many frames on the way and
+ * notes how long each took. Functions for stage_fork().
+ */
+
+#include <stdint.h>
+
+#include "bench/traffic.h"
+#include "bus/bus.h"
+#include "codec/codec.h"
+
+struct echo_keys {
+	struct bus_key server, client;
+	struct pr_uuid client_id;
+};
+
+int echo_keys_new(struct echo_keys *ret_keys) _must_check_;
+
+struct echo_server_plan {
+	struct echo_keys keys;
+	char endpoint[128];
+};
+
+/** stage_fn for stage_serve(): each frame of N requests is answered by one of N verdicts. */
+void echo_server(const void *plan, int fd);
+
+struct ask_plan {
+	char endpoint[128];
+	struct bus_key key;
+	uint8_t server_key[BUS_KEY_BYTES];
+	unsigned a_frame;   /* requests a frame, 1 .. CODEC_BATCH_MAX */
+	unsigned in_flight; /* frames on the way */
+	uint64_t duration_ns;
+	uint64_t rate; /* requests a second, open loop: latency is from when it was due; 0: closed loop */
+	/* What is asked: addresses and ports vary so that there are so many tuples. */
+	struct codec_request request;
+	unsigned tuples;
+};
+
+struct ask_result {
+	uint64_t asked, answered; /* requests */
+	uint64_t allowed;
+	uint64_t elapsed_ns;
+	struct traffic_histogram latency; /* frames */
+};
+
+/** stage_fn: struct ask_plan in, struct ask_result out. */
+void ask_client(const void *plan, int fd);
