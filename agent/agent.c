@@ -30,6 +30,8 @@
 #define REPORTS_A_TURN 256
 #define CHANGES_A_TURN 64
 
+#define WATCHED_MAX 5 /* descriptors of the loop */
+
 struct agent {
 	const struct agent_config *config;
 	struct agent_identity identity;
@@ -461,7 +463,7 @@ static int inventory_open(agent_t *agent, char *name, size_t size_bytes)
 
 static int loop_open(agent_t *agent)
 {
-	const int watched[] = { agent->signal_fd, gate_fd(agent->gate), speaker_fd(agent->speaker),
+	const int watched[WATCHED_MAX] = { agent->signal_fd, gate_fd(agent->gate), speaker_fd(agent->speaker),
 		                keeper_thread_fd(agent->keeper), inventory_fd(agent->inventory) };
 
 	agent->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
@@ -554,9 +556,10 @@ static void signals_read(agent_t *agent)
 }
 
 /* Bus and kernel, in the one order that both loops keep. True: packets are left. */
-static bool traffic_turn(agent_t *agent)
+static bool traffic_turn(agent_t *agent, bool packets)
 {
-	bool more = gate_turn(agent->gate);
+	bool due = packets || gate_timeout_ns(agent->gate) <= pr_clock_monotonic_ns();
+	bool more = due && gate_turn(agent->gate);
 
 	speaker_turn(agent->speaker, pr_clock_monotonic_ns());
 	for (size_t i = 0; i < agent->verdict_count; i++) {
@@ -566,6 +569,16 @@ static bool traffic_turn(agent_t *agent)
 	speaker_flush(agent->speaker);
 	gate_flush(agent->gate);
 	return more;
+}
+
+static bool is_ready(const struct epoll_event *events, int count, int fd)
+{
+	for (int i = 0; i < count; i++) {
+		if (events[i].data.fd == fd) {
+			return true;
+		}
+	}
+	return false;
 }
 
 /* Milliseconds that the loop may sleep. */
@@ -586,22 +599,27 @@ static int sleep_ms(const agent_t *agent, bool more)
 	return wait_ms > TURN_MAX_MS ? TURN_MAX_MS : (int)wait_ms;
 }
 
+/* What is not readable is not touched: each look would be a system call, each turn. */
 static int turn(agent_t *agent, bool *more)
 {
-	struct epoll_event events[8];
+	struct epoll_event events[WATCHED_MAX];
 
-	int count =
-		epoll_wait(agent->epoll_fd, events, PR_ARRAY_LEN(events), sleep_ms(agent, *more));
+	int count = epoll_wait(agent->epoll_fd, events, WATCHED_MAX, sleep_ms(agent, *more));
 	if (count < 0 && errno != EINTR) {
 		return -errno;
 	}
-	signals_read(agent);
-	*more = traffic_turn(agent);
-	if (!reports_drain(agent) && !agent->keeper_stopped) {
+	if (is_ready(events, count, agent->signal_fd)) {
+		signals_read(agent);
+	}
+	*more = traffic_turn(agent, *more || is_ready(events, count, gate_fd(agent->gate)));
+	if (is_ready(events, count, keeper_thread_fd(agent->keeper)) && !reports_drain(agent) &&
+	    !agent->keeper_stopped) {
 		log_error("the keeper's thread has ended: nothing would set rules any more");
 		return PR_EIO;
 	}
-	inventory_drain(agent);
+	if (is_ready(events, count, inventory_fd(agent->inventory))) {
+		inventory_drain(agent);
+	}
 	book_turn(agent->book, pr_clock_monotonic_ns());
 	reach_say(reach_look(&agent->reach, pr_clock_monotonic_ns()));
 	outbox_send(agent->orders, agent->keeper);
@@ -618,13 +636,14 @@ static int stop(agent_t *agent)
 	pr_program_notify("STOPPING=1");
 	log_info(
 		"stopping; rules in enforce stay, new connections there drop until an agent comes");
+	speaker_hurry(agent->speaker);
 	inventory_destroy(&agent->inventory);
 	const struct part_order order = { .kind = PART_ORDER_STOP, .remove = true };
 	order_give(agent, &order);
 	while (ret == PR_OK && !agent->keeper_stopped && pr_clock_monotonic_ns() < end_ns) {
 		outbox_send(agent->orders, agent->keeper);
 		(void)reports_drain(agent);
-		more = traffic_turn(agent);
+		more = traffic_turn(agent, /* packets= */ true);
 		if (!more) {
 			struct epoll_event event;
 			(void)epoll_wait(agent->epoll_fd, &event, 1, 10);

@@ -216,14 +216,24 @@ struct bus_client_options {
 	int high_water_mark; /* 0: 1024 */
 	/* Source address to bind ("192.0.2.7"); NULL: the kernel's choice. */
 	const char *source;
+	/*
+	 * For a loop that watches the descriptor: nothing is looked at (and no system call spent)
+	 * before bus_client_wake() says that it is readable.
+	 */
+	bool waits_for_wake;
 };
 
 /** Starts to connect; returns at once. */
 int bus_client_new(bus_context_t *context, const struct bus_client_options *options,
                    bus_client_t **ret_client) _must_check_;
 void bus_client_destroy(bus_client_t **client_p);
-/** As bus_server_fd(); also readable when the link comes or goes. */
+/**
+ * As bus_server_fd(); also readable when the link comes or goes. Itself an epoll descriptor, the
+ * client's own.
+ */
 int bus_client_fd(const bus_client_t *client);
+/** The descriptor is readable. After a send the client wakes by itself. */
+void bus_client_wake(bus_client_t *client);
 /** Borrowed until the next receive. PR_EAGAIN when nothing waits. */
 int bus_client_receive(bus_client_t *client, const uint8_t **ret_data,
                        size_t *ret_bytes) _must_check_;

@@ -3,6 +3,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/epoll.h>
+#include <unistd.h>
 #include <zmq.h>
 
 #include "base/clock.h"
@@ -16,6 +18,13 @@ struct bus_client {
 	zmq_msg_t message; /* the frame last given out */
 	size_t frame_max_bytes;
 	enum bus_link link;
+	int epoll_fd;         /* the socket's descriptor and the monitor's */
+	bool waits_for_wake;
+	/*
+	 * Something may wait at the socket, at the monitor. Which of the two woke us is not known:
+	 * frames are looked for first, and if there were some, the news wait for the next wake-up.
+	 */
+	bool frames_due, news_due, frames_came;
 	bool told_no;         /* refused by the server's ZAP handler: zmq does not try again */
 	uint64_t retry_at_ns; /* then we do */
 	char endpoint[192];
@@ -62,6 +71,32 @@ static int client_connect(bus_client_t *client, const struct bus_client_options 
 	return ret;
 }
 
+static int socket_fd(void *socket)
+{
+	int fd = -1;
+	size_t size_bytes = sizeof(fd);
+
+	return zmq_getsockopt(socket, ZMQ_FD, &fd, &size_bytes) == 0 ? fd : -1;
+}
+
+/* The socket's own descriptor can tell of a link before the monitor has the news. */
+static int client_watch(bus_client_t *client)
+{
+	const int fds[] = { socket_fd(client->socket), socket_fd(client->monitor) };
+	struct epoll_event event = { .events = EPOLLIN };
+
+	client->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
+	if (client->epoll_fd < 0) {
+		return -errno;
+	}
+	for (size_t i = 0; i < PR_ARRAY_LEN(fds); i++) {
+		if (epoll_ctl(client->epoll_fd, EPOLL_CTL_ADD, fds[i], &event) != 0) {
+			return -errno;
+		}
+	}
+	return PR_OK;
+}
+
 int bus_client_new(bus_context_t *context, const struct bus_client_options *options,
                    bus_client_t **ret_client)
 {
@@ -77,11 +112,17 @@ int bus_client_new(bus_context_t *context, const struct bus_client_options *opti
 	context->sockets++;
 	(void)zmq_msg_init(&client->message);
 	client->frame_max_bytes = options->frame_max_bytes;
+	client->waits_for_wake = options->waits_for_wake;
+	client->epoll_fd = -1;
+	bus_client_wake(client);
 	client->socket = zmq_socket(context->zmq, ZMQ_DEALER);
 	if (client->socket == NULL) {
 		return bus_zmq_error();
 	}
 	int ret = client_connect(client, options);
+	if (ret == PR_OK) {
+		ret = client_watch(client);
+	}
 	if (ret == PR_OK) {
 		*ret_client = take_ptr(client);
 	}
@@ -95,6 +136,7 @@ void bus_client_destroy(bus_client_t **client_p)
 		return;
 	}
 	(void)zmq_msg_close(&client->message);
+	pr_fd_close(&client->epoll_fd);
 	if (client->socket != NULL) {
 		bus_monitor_close(client->socket, &client->monitor);
 		(void)zmq_close(client->socket);
@@ -106,13 +148,12 @@ void bus_client_destroy(bus_client_t **client_p)
 
 int bus_client_fd(const bus_client_t *client)
 {
-	int fd = -1;
-	size_t size_bytes = sizeof(fd);
+	return client->epoll_fd;
+}
 
-	if (zmq_getsockopt(client->socket, ZMQ_FD, &fd, &size_bytes) != 0) {
-		return -1;
-	}
-	return fd;
+void bus_client_wake(bus_client_t *client)
+{
+	client->frames_due = client->news_due = true;
 }
 
 /* After a plain refusal zmq gives up for ever; but a key can be admitted later. */
@@ -134,7 +175,11 @@ enum bus_link bus_client_link(bus_client_t *client)
 {
 	enum bus_monitor_event event;
 
-	while ((event = bus_monitor_next(client->monitor)) != BUS_MONITOR_NONE) {
+	if (client->waits_for_wake && client->frames_due) {
+		return client->link;
+	}
+	while (client->news_due &&
+	       (event = bus_monitor_next(client->monitor)) != BUS_MONITOR_NONE) {
 		switch (event) {
 		case BUS_MONITOR_UP:
 			client->link = BUS_LINK_UP;
@@ -157,6 +202,7 @@ enum bus_link bus_client_link(bus_client_t *client)
 			break;
 		}
 	}
+	client->news_due = !client->waits_for_wake;
 	refused_retry(client);
 	return client->link;
 }
@@ -185,9 +231,17 @@ int bus_client_receive(bus_client_t *client, const uint8_t **ret_data, size_t *r
 	int ret;
 
 	(void)bus_client_link(client);
+	if (!client->frames_due) {
+		return PR_EAGAIN;
+	}
 	do {
 		ret = message_receive(client);
 	} while (ret == PR_EMALF);
+	if (client->waits_for_wake) {
+		client->frames_due = ret == PR_OK;
+		client->news_due = client->news_due && ret != PR_OK && !client->frames_came;
+		client->frames_came = ret == PR_OK;
+	}
 	if (ret == PR_OK) {
 		*ret_data = zmq_msg_data(&client->message);
 		*ret_bytes = zmq_msg_size(&client->message);
@@ -203,6 +257,8 @@ int bus_client_send(bus_client_t *client, const void *data, size_t size_bytes)
 	if (bus_client_link(client) != BUS_LINK_UP) {
 		return PR_EAGAIN;
 	}
+	/* A send takes the wake-up of a frame with it. */
+	client->frames_due = true;
 	if (zmq_send(client->socket, data, size_bytes, ZMQ_DONTWAIT) < 0) {
 		return bus_zmq_error();
 	}

@@ -127,6 +127,16 @@ size_t codec_record_bytes(enum codec_type type);
 int codec_records_encode(enum codec_type type, const void *records, size_t count, uint8_t *data,
                          size_t size_bytes, size_t *ret_bytes) _must_check_;
 size_t codec_frame_bytes(enum codec_type type, size_t count);
+/**
+ * Append the records of one frame to another of the same hot type, without decoding them.
+ *
+ * @param frame_bytes  Of the frame so far; 0: it is empty. Grows.
+ * @retval PR_ETOOBIG  They do not fit one frame: send what is there first. Nothing was changed.
+ * @retval PR_EMALF    Not a frame of that type.
+ */
+int codec_records_join(enum codec_type type, uint8_t frame[static CODEC_FRAME_MAX_BYTES],
+                       size_t *frame_bytes, const uint8_t *more,
+                       size_t more_bytes) _must_check_;
 
 /**
  * Decode a frame of a hot message.

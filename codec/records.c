@@ -311,6 +311,32 @@ static bool frame_head_good(const uint8_t *data, size_t size_bytes, enum codec_t
 	return true;
 }
 
+int codec_records_join(enum codec_type type, uint8_t frame[static CODEC_FRAME_MAX_BYTES],
+                       size_t *frame_bytes, const uint8_t *more, size_t more_bytes)
+{
+	enum codec_type found;
+	size_t count = 0, more_count;
+	int ret = codec_frame_type(more, more_bytes, &found);
+
+	if (ret < 0) {
+		return ret;
+	}
+	if (found != type || codec_record_bytes(type) == 0 ||
+	    !frame_head_good(more, more_bytes, type, &more_count) ||
+	    (*frame_bytes > 0 && !frame_head_good(frame, *frame_bytes, type, &count))) {
+		return PR_EMALF;
+	}
+	size_t joined_bytes = codec_frame_bytes(type, count + more_count);
+	if (count + more_count > CODEC_BATCH_MAX || joined_bytes > CODEC_FRAME_MAX_BYTES) {
+		return PR_ETOOBIG;
+	}
+	frame_start(frame, type, count + more_count);
+	memcpy(frame + codec_frame_bytes(type, count), more + sizeof(struct wire_frame),
+	       more_bytes - sizeof(struct wire_frame));
+	*frame_bytes = joined_bytes;
+	return PR_OK;
+}
+
 int codec_records_decode(enum codec_type type, const uint8_t *data, size_t size_bytes,
                          void *records, size_t *ret_count)
 {

@@ -317,6 +317,9 @@ static bool receive(gate_t *gate)
 		for (size_t i = 0; i < count; i++) {
 			gate_datagram_take(gate, &datagrams[i]);
 		}
+		if (count < GATE_RECEIVE_MAX) {
+			return false; /* what waits elsewhere shows in gate_fd() */
+		}
 	}
 	return true;
 }

@@ -10,7 +10,6 @@
 #define HINTS_TRIED   8 /* of a user's, newest first */
 #define NUMBERS_BELOW 4 /* descriptor numbers tried around the last one */
 #define NUMBERS_ABOVE 6
-#define NUMBERS_WHOLE 256 /* of the newest hint's process, when nothing near was right */
 
 static bool number_try(struct owner_find *find, struct owner_hint *hint, int number)
 {
@@ -55,13 +54,19 @@ static struct owner_hint *newest(struct owner_find *find, uint64_t before_ns)
 
 static bool near_try(struct owner_find *find, struct owner_hint *hint)
 {
+	/* The number just freed, used again: one look instead of two. */
+	if (!hint->crowded && number_try(find, hint, hint->socket_fd)) {
+		return true;
+	}
 	if (!owner_read_allowed(find->owner) || faccessat(hint->proc, "fd", F_OK, 0) != 0) {
 		(void)close(hint->proc); /* it ended */
 		*hint = (struct owner_hint){ .proc = -1 };
 		return false;
 	}
-	/* Lowest free number: often the one just freed, or the next above. */
-	for (int step = 0; step <= NUMBERS_BELOW + NUMBERS_ABOVE; step++) {
+	if (hint->crowded) {
+		return number_try(find, hint, owner_crowd_read(find, hint));
+	}
+	for (int step = 1; step <= NUMBERS_BELOW + NUMBERS_ABOVE; step++) {
 		int number = step <= NUMBERS_ABOVE ? hint->socket_fd + step
 		                                   : hint->socket_fd - (step - NUMBERS_ABOVE);
 		if (number_try(find, hint, number)) {
@@ -74,17 +79,23 @@ static bool near_try(struct owner_find *find, struct owner_hint *hint)
 /* A client with many connections: still far less to read than all processes. */
 static bool whole_try(struct owner_find *find, struct owner_hint *hint)
 {
-	int number;
+	return hint != NULL && !hint->crowded &&
+	       number_try(find, hint, owner_crowd_read(find, hint));
+}
 
-	return hint != NULL && owner_process_scan(find, hint->proc, NUMBERS_WHOLE, &number) &&
-	       number_try(find, hint, number);
+static bool crowd_try(struct owner_find *find)
+{
+	int number = -1;
+	struct owner_hint *hint = owner_crowd_find(find, &number);
+
+	return hint != NULL && number_try(find, hint, number);
 }
 
 bool owner_hints_try(struct owner_find *find)
 {
 	uint64_t before_ns = UINT64_MAX;
 
-	if (same_socket_try(find)) {
+	if (same_socket_try(find) || crowd_try(find)) {
 		return true;
 	}
 	for (int tried = 0; tried < HINTS_TRIED; tried++) {
@@ -120,8 +131,13 @@ static struct owner_hint *place_of(owner_t *owner, uint32_t slot, const struct o
 void owner_hint_keep(owner_t *owner, uint32_t slot, uint32_t uid, struct owner_holder *holder)
 {
 	struct owner_hint *place = place_of(owner, slot, holder);
+	bool same = place->used && place->pid == holder->pid &&
+	            place->start_ticks == holder->start_ticks && place->slot == slot;
 
-	if (place->used) {
+	if (holder->borrowed && !same) {
+		return; /* it cannot be: the hint that it was found by is its place */
+	}
+	if (place->used && !holder->borrowed) {
 		(void)close(place->proc);
 	}
 	*place = (struct owner_hint){
@@ -130,10 +146,11 @@ void owner_hint_keep(owner_t *owner, uint32_t slot, uint32_t uid, struct owner_h
 		.uid = uid,
 		.socket_inode = holder->socket_inode,
 		.socket_fd = holder->socket_fd,
-		.proc = take_fd(holder->proc),
+		.proc = holder->borrowed ? place->proc : take_fd(holder->proc),
 		.pid = holder->pid,
 		.start_ticks = holder->start_ticks,
 		.used_ns = owner->now_ns,
+		.crowded = same && place->crowded,
 		.facts = holder->facts,
 	};
 }

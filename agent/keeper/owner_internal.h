@@ -14,6 +14,8 @@
 #define OWNER_HOLDERS_MAX 16 /* processes that hold them */
 #define OWNER_HINTS_MAX   256
 #define OWNER_NAMES_MAX   256
+#define OWNER_CROWDS_MAX  4
+#define OWNER_CROWD_MAX   256 /* sockets of one process that are remembered */
 
 struct owner_space {
 	bool used;
@@ -42,7 +44,19 @@ struct owner_hint {
 	int32_t pid;
 	uint64_t start_ticks;
 	uint64_t used_ns;
+	bool crowded; /* has so many sockets that looking around the last one is no use */
 	struct owner_facts facts;
+};
+
+/** All sockets of a process with many, as they were at the last look. */
+struct owner_crowd {
+	uint32_t slot;
+	int32_t pid; /* 0: free */
+	uint64_t start_ticks;
+	uint64_t read_ns;
+	size_t count;
+	uint64_t inodes[OWNER_CROWD_MAX];
+	int fds[OWNER_CROWD_MAX];
 };
 
 struct owner_process {
@@ -66,7 +80,6 @@ struct owner {
 	struct owner_counters counters;
 	uint64_t window_ns, window_used_ns; /* the present second's work */
 	uint64_t now_ns;                    /* of the present question */
-	uint64_t began_ns;                  /* the same in CPU time */
 	uint32_t reads_left;                /* of the present question */
 	uint32_t sequence;
 	bool uid_seen; /* this kernel says whose socket a packet is of */
@@ -77,13 +90,15 @@ struct owner {
 	size_t process_count, process_room, old_room;
 	struct owner_process *processes, *old_processes; /* sorted by pid */
 	struct owner_hint hints[OWNER_HINTS_MAX];
+	struct owner_crowd crowds[OWNER_CROWDS_MAX];
 	struct owner_name names[OWNER_NAMES_MAX];
 	struct owner_space spaces[PART_NAMESPACE_MAX];
 };
 
 /** A process that holds a socket looked for. */
 struct owner_holder {
-	int proc; /* O_PATH of /proc/PID */
+	int proc;      /* O_PATH of /proc/PID */
+	bool borrowed; /* it is the hint's */
 	int32_t pid;
 	int socket_fd;
 	uint64_t socket_inode;
@@ -97,6 +112,7 @@ struct owner_find {
 	uint32_t slot;
 	uint32_t uid;   /* of the socket; only an order of trying */
 	uint64_t inode; /* of the socket looked for now */
+	bool single;    /* the only one: no other hint is tried after the one that fits */
 	size_t holder_count;
 	struct owner_holder holders[OWNER_HOLDERS_MAX];
 	bool exhausted; /* more would have to be read than one question may */
@@ -129,8 +145,13 @@ void owner_sockets_raw(owner_t *owner, uint32_t slot, const struct part_flow *fl
 /* owner_process.c */
 /** Add who holds find->inode inside the namespace. They stay open until owner_find_done(). */
 void owner_find_run(struct owner_find *find);
-/** Look at the lowest @p most descriptors of a process. Its number in @p ret_fd, or false. */
-bool owner_process_scan(struct owner_find *find, int proc, size_t most, int *ret_fd);
+/**
+ * Give the sockets among the lowest @p most descriptors of a process to @p visit until it says
+ * true. True: it did.
+ */
+typedef bool (*owner_visit_fn)(void *arg, int fd, uint64_t inode);
+bool owner_process_sockets(struct owner_find *find, int proc, size_t most, owner_visit_fn visit,
+                           void *arg);
 /** The same among processes of other namespaces. */
 void owner_find_elsewhere(struct owner_find *find);
 void owner_find_done(struct owner_find *find);
@@ -147,6 +168,12 @@ bool owner_hints_try(struct owner_find *find);
 /** Remember who it was. Takes @p holder's descriptor. */
 void owner_hint_keep(owner_t *owner, uint32_t slot, uint32_t uid, struct owner_holder *holder);
 void owner_hints_drop(owner_t *owner, uint32_t slot);
+
+/* owner_crowd.c */
+/** The number that the socket looked for had in a process with many; its hint, or NULL. */
+struct owner_hint *owner_crowd_find(struct owner_find *find, int *ret_fd);
+/** Look at all sockets of the hint's process and remember them. -1: it is not among them. */
+int owner_crowd_read(struct owner_find *find, struct owner_hint *hint);
 
 /* owner_proc.c: reads that count */
 bool owner_read_allowed(owner_t *owner);

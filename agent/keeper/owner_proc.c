@@ -135,7 +135,9 @@ bool owner_holder_add_hinted(struct owner_find *find, const struct owner_hint *h
 	if (find->holder_count == OWNER_HOLDERS_MAX || !holder_read(find, hint->proc, &holder)) {
 		return false;
 	}
-	holder.proc = dup(hint->proc);
+	/* Trying further hints can close this one's descriptor. */
+	holder.borrowed = find->single;
+	holder.proc = find->single ? hint->proc : dup(hint->proc);
 	if (holder.proc < 0) {
 		return false;
 	}

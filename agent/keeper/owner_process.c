@@ -169,7 +169,8 @@ int owner_space_open(owner_t *owner, uint32_t slot)
 
 /* ---------------------------------------------------------------------------------- searching */
 
-bool owner_process_scan(struct owner_find *find, int proc, size_t most, int *ret_fd)
+bool owner_process_sockets(struct owner_find *find, int proc, size_t most, owner_visit_fn visit,
+                           void *arg)
 {
 	uint8_t buffer[FOLDER_BYTES] __attribute__((aligned(8)));
 
@@ -187,6 +188,7 @@ bool owner_process_scan(struct owner_find *find, int proc, size_t most, int *ret
 		}
 		for (ssize_t at = 0; at < got;) {
 			const struct dirent64 *entry = (const struct dirent64 *)(buffer + at);
+			uint64_t inode;
 			at += entry->d_reclen;
 			if (entry->d_name[0] == '.') {
 				continue;
@@ -194,8 +196,8 @@ bool owner_process_scan(struct owner_find *find, int proc, size_t most, int *ret
 			if (most-- == 0) {
 				return false;
 			}
-			if (owner_link_match(find, folder, entry->d_name)) {
-				*ret_fd = pid_parse(entry->d_name);
+			if (owner_proc_link(find->owner, folder, entry->d_name, "socket", &inode) &&
+			    visit(arg, pid_parse(entry->d_name), inode)) {
 				return true;
 			}
 			if (find->owner->reads_left == 0) {
@@ -206,19 +208,32 @@ bool owner_process_scan(struct owner_find *find, int proc, size_t most, int *ret
 	}
 }
 
+struct wanted {
+	uint64_t inode;
+	int fd;
+};
+
+static bool wanted_visit(void *arg, int fd, uint64_t inode)
+{
+	struct wanted *wanted = arg;
+
+	wanted->fd = fd;
+	return inode == wanted->inode;
+}
+
 static bool process_try(struct owner_find *find, const struct owner_process *process)
 {
-	int socket_fd;
+	struct wanted wanted = { .inode = find->inode };
 
 	int proc = owner_proc_open(find->owner, process->pid);
 	if (proc < 0) {
 		return false;
 	}
-	if (!owner_process_scan(find, proc, SIZE_MAX, &socket_fd)) {
+	if (!owner_process_sockets(find, proc, SIZE_MAX, wanted_visit, &wanted)) {
 		(void)close(proc);
 		return false;
 	}
-	return owner_holder_add(find, proc, process->pid, socket_fd);
+	return owner_holder_add(find, proc, process->pid, wanted.fd);
 }
 
 static bool inside(const struct owner_find *find, const struct owner_process *process)
@@ -322,7 +337,9 @@ void owner_find_elsewhere(struct owner_find *find)
 void owner_find_done(struct owner_find *find)
 {
 	for (size_t i = 0; i < find->holder_count; i++) {
-		pr_fd_close(&find->holders[i].proc);
+		if (!find->holders[i].borrowed) {
+			pr_fd_close(&find->holders[i].proc);
+		}
 	}
 	find->holder_count = 0;
 }

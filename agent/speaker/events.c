@@ -172,18 +172,91 @@ static int lost_send(struct link *link, const struct spool_frame *frame)
 	return link_send_document(link, document);
 }
 
+static void rewind_all(struct events *events)
+{
+	events->out_bytes = 0;
+	events->out_count = 0;
+	spool_rewind(events->spool);
+}
+
 static void send_again(speaker_t *speaker)
 {
 	speaker->events.progress_ns = speaker->now_ns;
 	speaker->counters.events_repeated++;
-	spool_rewind(speaker->events.spool);
+	rewind_all(&speaker->events);
+}
+
+/*
+ * Join what stands in the spool until a frame is full. A hole has a message of its own, and so has
+ * what is no frame of events of ours.
+ */
+static void out_fill(struct events *events, struct spool_frame *ret_hole)
+{
+	struct spool_frame frame;
+
+	while (spool_peek(events->spool, &frame) == PR_OK) {
+		if (frame.lost ||
+		    codec_records_join(CODEC_EVENT, events->out, &events->out_bytes, frame.data,
+		                       frame.size_bytes) != PR_OK) {
+			*ret_hole = events->out_bytes == 0 ? frame : *ret_hole;
+			return;
+		}
+		events->out_count += frame.count;
+		spool_advance(events->spool);
+	}
+}
+
+/* One message. PR_EAGAIN: nothing is left, or the recorder's queue is full. */
+static int out_send(speaker_t *speaker, struct link *link)
+{
+	struct events *events = &speaker->events;
+	struct spool_frame hole = { 0 };
+	int ret;
+
+	if (events->out_bytes == 0) {
+		out_fill(events, &hole);
+	}
+	if (hole.count > 0) {
+		ret = lost_send(link, &hole);
+		if (ret == PR_OK) {
+			spool_advance(events->spool);
+		}
+		return ret;
+	}
+	if (events->out_bytes == 0) {
+		return PR_EAGAIN;
+	}
+	ret = bus_client_send(link->client, events->out, events->out_bytes);
+	if (ret == PR_OK) {
+		speaker->counters.events_sent += events->out_count;
+		events->out_bytes = 0;
+		events->out_count = 0;
+	}
+	return ret;
+}
+
+/* A frame for each event would cost the recorder and us more than the event. */
+static bool send_is_due(speaker_t *speaker)
+{
+	struct events *events = &speaker->events;
+	uint64_t unsent = spool_next_seq(events->spool) - 1 - spool_sent_seq(events->spool) +
+	                  events->out_count;
+
+	if (unsent == 0) {
+		events->unsent_ns = 0;
+		return false;
+	}
+	if (events->unsent_ns == 0) {
+		events->unsent_ns = speaker->now_ns;
+	}
+	return events->eager || unsent >= CODEC_BATCH_MAX ||
+	       speaker->now_ns - events->unsent_ns >= SPEAKER_EVENT_DELAY_NS;
 }
 
 void events_turn(speaker_t *speaker)
 {
 	struct events *events = &speaker->events;
 	struct link *link = links_recorder(speaker);
-	struct spool_frame frame;
 
 	events_flush(speaker);
 	if (link == NULL || link->state != BUS_LINK_UP || link->transfer.running) {
@@ -196,22 +269,22 @@ void events_turn(speaker_t *speaker)
 	} else if (speaker->now_ns - events->progress_ns >= SPEAKER_EVENT_ACK_NS) {
 		send_again(speaker);
 	}
-	while (spool_sent_seq(events->spool) < acknowledged + SPEAKER_EVENT_WINDOW &&
-	       spool_peek(events->spool, &frame) == PR_OK) {
-		int ret = frame.lost ? lost_send(link, &frame)
-		                     : bus_client_send(link->client, frame.data, frame.size_bytes);
-		if (ret != PR_OK) {
-			break;
-		}
-		speaker->counters.events_sent += frame.lost ? 0 : frame.count;
-		spool_advance(events->spool);
+	if (!send_is_due(speaker)) {
+		return;
 	}
+	while (spool_sent_seq(events->spool) < acknowledged + SPEAKER_EVENT_WINDOW &&
+	       out_send(speaker, link) == PR_OK) {
+	}
+	events->unsent_ns = 0; /* what is left waits for the recorder, not for company */
 }
 
 uint64_t events_timeout_ns(const speaker_t *speaker)
 {
 	const struct events *events = &speaker->events;
 
+	if (events->unsent_ns != 0) {
+		return events->unsent_ns + SPEAKER_EVENT_DELAY_NS;
+	}
 	if (spool_sent_seq(events->spool) > spool_acknowledged_seq(events->spool)) {
 		return events->progress_ns + SPEAKER_EVENT_ACK_NS;
 	}
@@ -223,7 +296,7 @@ void events_link_up(speaker_t *speaker)
 	if (spool_sent_seq(speaker->events.spool) > spool_acknowledged_seq(speaker->events.spool)) {
 		speaker->counters.events_repeated++;
 	}
-	spool_rewind(speaker->events.spool);
+	rewind_all(&speaker->events);
 	speaker->events.progress_ns = speaker->now_ns;
 }
 

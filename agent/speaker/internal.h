@@ -21,6 +21,7 @@
 #define SPEAKER_EVENT_ACK_NS     (2 * PR_NS_PER_S)    /* no progress: send again */
 #define SPEAKER_LINK_TICK_NS     (50 * PR_NS_PER_MS)  /* while a link is not up */
 #define SPEAKER_EVENT_HINT_NS    (200 * PR_NS_PER_MS) /* the same acknowledged again: likewise */
+#define SPEAKER_EVENT_DELAY_NS   (10 * PR_NS_PER_MS)  /* few events wait for others to go with */
 #define SPEAKER_EVENT_WINDOW     8192                 /* sent and not acknowledged */
 #define SPEAKER_HIGH_WATER       8192                 /* frames each way of a link */
 #define SPEAKER_RETRY_NS         (10 * PR_NS_PER_MS)  /* after a full queue */
@@ -118,7 +119,12 @@ struct events {
 	uint64_t ticket;
 	struct pr_uuid boot;
 	uint64_t progress_ns; /* of the last acknowledgement that moved, or of sending to nothing */
+	uint64_t unsent_ns;   /* since when events wait to be sent; 0: none does */
+	bool eager;           /* send them without delay */
 	uint8_t frame[CODEC_FRAME_MAX_BYTES];
+	uint8_t out[CODEC_FRAME_MAX_BYTES]; /* frames of the spool, joined */
+	size_t out_bytes;                   /* 0: none is ready */
+	uint32_t out_count;
 };
 
 /* ---- all ---- */
@@ -140,7 +146,8 @@ struct speaker {
 	struct link *links[LINKS_MAX];
 	size_t link_count;
 	int epoll_fd;
-	int way_fd; /* says that an address or route changed; -1: cannot be had */
+	int way_fd;   /* says that an address or route changed; -1: cannot be had */
+	bool way_due; /* it is readable */
 	keep_t *keep;
 	requests_t *requests;
 	struct events events;
@@ -171,6 +178,7 @@ void links_destroy(speaker_t *speaker);
 void links_reroute(speaker_t *speaker);
 void links_check(speaker_t *speaker);
 /** Take what waits on every link; true: something did. */
+void links_wake(speaker_t *speaker);
 bool links_receive(speaker_t *speaker);
 struct link *links_recorder(speaker_t *speaker);
 /** Encode and send a document; the document may be NULL (out of memory). */

@@ -29,7 +29,6 @@ static void link_destroy(speaker_t *speaker, struct link **link_p)
 		return;
 	}
 	if (link->client != NULL) {
-		/* zmq closes its descriptor later, when it has time. */
 		(void)epoll_ctl(speaker->epoll_fd, EPOLL_CTL_DEL, link->fd, NULL);
 		bus_client_destroy(&link->client);
 	}
@@ -51,13 +50,14 @@ static int link_new(speaker_t *speaker, enum link_kind kind, const struct speake
 			kind == LINK_CONTROLLER ? CODEC_DOC_MAX_BYTES : CODEC_FRAME_MAX_BYTES,
 		.high_water_mark = SPEAKER_HIGH_WATER,
 		.source = speaker->source[0] != '\0' ? speaker->source : NULL,
+		.waits_for_wake = true,
 	};
 	link->kind = kind;
 	link->service = *service;
 	link->stays = true;
 	int ret = bus_client_new(speaker->context, &options, &link->client);
 	if (ret == PR_OK) {
-		struct epoll_event event = { .events = EPOLLIN };
+		struct epoll_event event = { .events = EPOLLIN, .data.ptr = link };
 		link->fd = bus_client_fd(link->client);
 		if (epoll_ctl(speaker->epoll_fd, EPOLL_CTL_ADD, link->fd, &event) != 0) {
 			ret = -errno;
@@ -390,6 +390,22 @@ static int frame_take(speaker_t *speaker, struct link *link, const uint8_t *data
 		return PR_EMALF;
 	default:
 		return document_take(speaker, link, data, size_bytes);
+	}
+}
+
+/* Whose descriptor is readable; the rest has nothing to say. */
+void links_wake(speaker_t *speaker)
+{
+	struct epoll_event events[LINKS_MAX + 1];
+	int count = epoll_wait(speaker->epoll_fd, events, PR_ARRAY_LEN(events), 0);
+
+	for (int i = 0; i < count; i++) {
+		struct link *link = events[i].data.ptr;
+		if (link != NULL) {
+			bus_client_wake(link->client);
+		} else {
+			speaker->way_due = true;
+		}
 	}
 }
 

@@ -221,9 +221,11 @@ void speaker_turn(speaker_t *speaker, uint64_t now_ns)
 {
 	speaker->now_ns = now_ns;
 	speaker->more = false;
-	if (speaker->way_fd >= 0 && way_changed(speaker->way_fd)) {
+	links_wake(speaker);
+	if (speaker->way_due && way_changed(speaker->way_fd)) {
 		links_reroute(speaker);
 	}
+	speaker->way_due = false;
 	/* A send can take a wake-up with it: receive until nothing is left after it. */
 	for (unsigned round = 0;; round++) {
 		links_check(speaker);
@@ -377,6 +379,11 @@ void speaker_drop(speaker_t *speaker, uint64_t request_id)
 void speaker_event(speaker_t *speaker, const struct codec_event *event)
 {
 	events_add(speaker, event);
+}
+
+void speaker_hurry(speaker_t *speaker)
+{
+	speaker->events.eager = true;
 }
 
 void speaker_flush(speaker_t *speaker)

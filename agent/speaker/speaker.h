@@ -157,6 +157,8 @@ void speaker_event(speaker_t *speaker, const struct codec_event *event);
  * not lose them. To be called before the kernel gets the verdicts that they are about.
  */
 void speaker_flush(speaker_t *speaker);
+/** The end is near: events no longer wait some milliseconds for others to share a frame with. */
+void speaker_hurry(speaker_t *speaker);
 
 /**
  * Add or replace an endpoint of this host by its UUID (an ENDPOINT document; borrowed). Sent to

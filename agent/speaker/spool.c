@@ -51,7 +51,11 @@ struct spool {
 	struct spool_frame frame; /* peeked; count 0: none */
 	uint64_t frame_bytes;     /* on disk; 0: a hole, nothing to skip */
 	uint64_t corrupt;
-	uint8_t buffer[sizeof(struct head) + SPOOL_FRAME_MAX_BYTES];
+	uint8_t buffer[sizeof(struct head) + SPOOL_FRAME_MAX_BYTES]; /* for writing */
+	/* Read ahead: frames are small and many. */
+	uint8_t ahead[sizeof(struct head) + SPOOL_FRAME_MAX_BYTES];
+	uint64_t ahead_offset;
+	size_t ahead_bytes;
 };
 
 /* ---- checksum ---- */
@@ -140,6 +144,13 @@ static int segment_begin(spool_t *spool)
 	return ret;
 }
 
+/* Another file, or the same from anew. */
+static void reading_close(spool_t *spool)
+{
+	pr_fd_close(&spool->read_fd);
+	spool->ahead_bytes = 0;
+}
+
 /* Delete the first @p count segments. */
 static void segments_remove(spool_t *spool, size_t count)
 {
@@ -157,27 +168,54 @@ static void segments_remove(spool_t *spool, size_t count)
 	} else {
 		spool->read_segment = 0;
 		spool->read_offset = 0;
-		pr_fd_close(&spool->read_fd);
+		reading_close(spool);
 	}
 }
 
-/* Read one frame into the buffer. PR_EAGAIN: the end of what is written. */
-static int frame_read(spool_t *spool, int fd, uint64_t offset, struct head *ret_head)
+/* So many bytes of the file, or as many as there are; NULL: it cannot be read. */
+static const uint8_t *bytes_read(spool_t *spool, int fd, uint64_t offset, size_t wanted_bytes,
+                                 size_t *ret_bytes)
+{
+	uint64_t skip_bytes = offset - spool->ahead_offset;
+
+	if (offset < spool->ahead_offset || skip_bytes + wanted_bytes > spool->ahead_bytes) {
+		ssize_t got = pread(fd, spool->ahead, sizeof(spool->ahead), (off_t)offset);
+		spool->ahead_bytes = got > 0 ? (size_t)got : 0;
+		spool->ahead_offset = offset;
+		skip_bytes = 0;
+		if (got < 0) {
+			return NULL;
+		}
+	}
+	*ret_bytes = spool->ahead_bytes - skip_bytes;
+	return spool->ahead + skip_bytes;
+}
+
+/* Read one frame; its payload stays until the next one. PR_EAGAIN: the end of what is written. */
+static int frame_read(spool_t *spool, int fd, uint64_t offset, struct head *ret_head,
+                      const uint8_t **ret_payload)
 {
 	struct head head;
-	uint8_t *payload = spool->buffer + sizeof(head);
-	ssize_t got = pread(fd, &head, sizeof(head), (off_t)offset);
+	size_t got = 0;
+	const uint8_t *at = bytes_read(spool, fd, offset, sizeof(head), &got);
 
-	if (got == 0) {
+	if (at != NULL && got == 0) {
 		return PR_EAGAIN;
 	}
-	if (got != (ssize_t)sizeof(head) || !head_plausible(&head) ||
-	    pread(fd, payload, head.payload_bytes, (off_t)(offset + sizeof(head))) !=
-	            (ssize_t)head.payload_bytes ||
-	    head_crc(&head, payload) != head.crc) {
+	if (at == NULL || got < sizeof(head)) {
+		return PR_ECORRUPT;
+	}
+	memcpy(&head, at, sizeof(head));
+	if (!head_plausible(&head)) {
+		return PR_ECORRUPT;
+	}
+	size_t frame_bytes = sizeof(head) + head.payload_bytes;
+	at = bytes_read(spool, fd, offset, frame_bytes, &got);
+	if (at == NULL || got < frame_bytes || head_crc(&head, at + sizeof(head)) != head.crc) {
 		return PR_ECORRUPT;
 	}
 	*ret_head = head;
+	*ret_payload = at + sizeof(head);
 	return PR_OK;
 }
 
@@ -185,6 +223,7 @@ static int frame_read(spool_t *spool, int fd, uint64_t offset, struct head *ret_
 static int segment_scan(spool_t *spool, struct segment *segment)
 {
 	struct head head;
+	const uint8_t *payload;
 	int ret;
 	_cleanup_(pr_fd_close) int fd = segment_open(spool, segment, O_RDWR);
 
@@ -192,7 +231,8 @@ static int segment_scan(spool_t *spool, struct segment *segment)
 		return -errno;
 	}
 	segment->bytes = 0;
-	while ((ret = frame_read(spool, fd, segment->bytes, &head)) == PR_OK) {
+	spool->ahead_bytes = 0;
+	while ((ret = frame_read(spool, fd, segment->bytes, &head, &payload)) == PR_OK) {
 		if (head.first_seq < segment->end_seq) {
 			ret = PR_ECORRUPT;
 			break;
@@ -311,7 +351,7 @@ void spool_destroy(spool_t **spool_p)
 		return;
 	}
 	pr_fd_close(&spool->write_fd);
-	pr_fd_close(&spool->read_fd);
+	reading_close(spool);
 	pr_fd_close(&spool->folder_fd);
 	free(spool->segments);
 	free(spool);
@@ -418,6 +458,7 @@ static bool hole_frame(spool_t *spool, uint64_t end_seq)
 static int frame_take(spool_t *spool)
 {
 	struct head head;
+	const uint8_t *payload;
 
 	if (spool->read_fd < 0) {
 		spool->read_fd =
@@ -429,7 +470,7 @@ static int frame_take(spool_t *spool)
 	if (spool->read_offset >= spool->segments[spool->read_segment].bytes) {
 		return PR_EAGAIN;
 	}
-	int ret = frame_read(spool, spool->read_fd, spool->read_offset, &head);
+	int ret = frame_read(spool, spool->read_fd, spool->read_offset, &head, &payload);
 	if (ret != PR_OK) {
 		return PR_ECORRUPT;
 	}
@@ -441,7 +482,7 @@ static int frame_take(spool_t *spool)
 		.first_seq = head.first_seq,
 		.count = head.count,
 		.lost = head.payload_bytes == 0,
-		.data = spool->buffer + sizeof(head),
+		.data = payload,
 		.size_bytes = head.payload_bytes,
 	};
 	return PR_OK;
@@ -468,7 +509,7 @@ static int frame_find(spool_t *spool)
 		/* What a damaged segment held becomes a hole before the next one. */
 		spool->read_segment++;
 		spool->read_offset = 0;
-		pr_fd_close(&spool->read_fd);
+		reading_close(spool);
 		if (hole_frame(spool, spool->segments[spool->read_segment].first_seq)) {
 			return PR_OK;
 		}
@@ -510,7 +551,7 @@ void spool_rewind(spool_t *spool)
 	spool->read_seq = spool->acknowledged + 1;
 	spool->read_segment = 0;
 	spool->read_offset = 0;
-	pr_fd_close(&spool->read_fd);
+	reading_close(spool);
 	while (spool->read_segment + 1 < spool->segment_count &&
 	       spool->segments[spool->read_segment + 1].first_seq <= spool->read_seq) {
 		spool->read_segment++;
