@@ -104,13 +104,14 @@ static int recorder_start(struct deploy *deploy)
 	return ret == PR_OK ? PR_OK : fail(ret, "the recorder does not answer", deploy);
 }
 
-int deploy_start(stage_t *stage, const char *space, const char *address, struct deploy *ret_deploy)
+int deploy_init(stage_t *stage, const char *space, const char *address, struct deploy *ret_deploy)
 {
 	struct deploy deploy = { .stage = stage };
 	const char *folder = stage_folder(stage);
 
 	(void)snprintf(deploy.space, sizeof(deploy.space), "%s", space);
 	(void)snprintf(deploy.address, sizeof(deploy.address), "%s", address);
+	*ret_deploy = deploy;
 	int ret = file_write(&deploy, "controller.conf",
 	                     "state_directory = %s/controller\nlisten = 0.0.0.0\nadvertise = %s\n"
 	                     "recorder = tcp://%s:7401\nadmin_config = %s/cli/cli.conf\n",
@@ -120,17 +121,45 @@ int deploy_start(stage_t *stage, const char *space, const char *address, struct 
 		                  "'%s/portreeve-controller' --config '%s/controller.conf' --init",
 		                  stage_programs(), folder);
 	}
-	if (ret != PR_OK) {
-		return fail(ret, "the controller cannot be set up", &deploy);
+	return ret == PR_OK ? PR_OK : fail(ret, "the controller cannot be set up", &deploy);
+}
+
+int deploy_run(struct deploy *deploy)
+{
+	deploy->controller = daemon_start(deploy, deploy->space, "controller", "controller");
+	int ret = until(deploy, "hosts");
+	return ret == PR_OK ? PR_OK : fail(ret, "the controller does not answer", deploy);
+}
+
+int deploy_start(stage_t *stage, const char *space, const char *address, struct deploy *ret_deploy)
+{
+	int ret = deploy_init(stage, space, address, ret_deploy);
+
+	if (ret == PR_OK) {
+		ret = deploy_run(ret_deploy);
 	}
-	deploy.controller = daemon_start(&deploy, space, "controller", "controller");
-	ret = until(&deploy, "hosts");
-	if (ret != PR_OK) {
-		return fail(ret, "the controller does not answer", &deploy);
+	return ret == PR_OK ? recorder_start(ret_deploy) : ret;
+}
+
+int deploy_server_key(const struct deploy *deploy, uint8_t ret_key[static BUS_KEY_BYTES])
+{
+	char path[2 * STAGE_PATH_BYTES];
+	struct bus_key key;
+	struct pr_uuid id;
+
+	(void)snprintf(path, sizeof(path), "%s/controller/controller.key", stage_folder(deploy->stage));
+	int ret = bus_key_load(path, &id, &key);
+	if (ret == PR_OK) {
+		memcpy(ret_key, key.public_key, BUS_KEY_BYTES);
+		bus_key_wipe(&key, sizeof(key));
 	}
-	ret = recorder_start(&deploy);
-	*ret_deploy = deploy;
 	return ret;
+}
+
+void deploy_store_path(const struct deploy *deploy, char path[static 2 * STAGE_PATH_BYTES])
+{
+	(void)snprintf(path, 2 * STAGE_PATH_BYTES, "%s/controller/store",
+	               stage_folder(deploy->stage));
 }
 
 pid_t deploy_agent(struct deploy *deploy, const char *space, const char *name)
@@ -167,21 +196,30 @@ static const char settled[] =
 	"\tgrep -qv '\"enforced\":\"enforce\"' && exit 1\n"
 	"exit 0\n";
 
+int deploy_commit_only(struct deploy *deploy, const char *policy)
+{
+	char words[2 * STAGE_PATH_BYTES];
+
+	int ret = file_write(deploy, "policy", "%s", policy);
+	(void)snprintf(words, sizeof(words), "policy commit -m bench --force '%s/policy'",
+	               stage_folder(deploy->stage));
+	if (ret == PR_OK) {
+		ret = cli(deploy, NULL, words);
+	}
+	return ret == PR_OK ? PR_OK : fail(ret, "the policy is not taken", deploy);
+}
+
 int deploy_commit(struct deploy *deploy, const char *policy)
 {
 	char words[2 * STAGE_PATH_BYTES];
 	const char *folder = stage_folder(deploy->stage);
 
-	int ret = file_write(deploy, "policy", "%s", policy);
+	int ret = deploy_commit_only(deploy, policy);
 	if (ret == PR_OK) {
 		ret = file_write(deploy, "settled.sh", settled, stage_programs(), folder);
 	}
-	(void)snprintf(words, sizeof(words), "policy commit -m bench --force '%s/policy'", folder);
-	if (ret == PR_OK) {
-		ret = cli(deploy, NULL, words);
-	}
 	if (ret != PR_OK) {
-		return fail(ret, "the policy is not taken", deploy);
+		return ret;
 	}
 	(void)snprintf(words, sizeof(words), "--version >/dev/null; sh '%s/settled.sh'", folder);
 	ret = until(deploy, words);

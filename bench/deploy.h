@@ -11,6 +11,7 @@
 #include <sys/types.h>
 
 #include "bench/stage.h"
+#include "bus/bus.h"
 
 struct deploy {
 	stage_t *stage;
@@ -19,11 +20,22 @@ struct deploy {
 	pid_t controller, recorder;
 };
 
-/** Start controller and recorder; both answer when this returns. Errors are said on stderr. */
+/** Make keys and store of a controller, without starting it. Errors are said on stderr. */
+int deploy_init(stage_t *stage, const char *space, const char *address,
+                struct deploy *ret_deploy) _must_check_;
+/** Start it; it answers when this returns. */
+int deploy_run(struct deploy *deploy) _must_check_;
+/** Both, and a recorder. */
 int deploy_start(stage_t *stage, const char *space, const char *address,
                  struct deploy *ret_deploy) _must_check_;
+/** The controller's public key, which its workers have as well. */
+int deploy_server_key(const struct deploy *deploy, uint8_t ret_key[static BUS_KEY_BYTES]) _must_check_;
+/** The store's folder, for filling it before the start. */
+void deploy_store_path(const struct deploy *deploy, char path[static 2 * STAGE_PATH_BYTES]);
 /** Enrol and start an agent; it is active when this returns. Its process, or a negative error. */
 pid_t deploy_agent(struct deploy *deploy, const char *space, const char *name);
+/** Commit a policy; it is in the store when this returns. */
+int deploy_commit_only(struct deploy *deploy, const char *policy) _must_check_;
 /** Commit a policy, and wait until every worker serves it and every kernel enforces it. */
 int deploy_commit(struct deploy *deploy, const char *policy) _must_check_;
 /** Events in the recorder's store that fit a query, once the number rests for a second. */

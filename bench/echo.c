@@ -273,3 +273,29 @@ void ask_client(const void *plan_data, int fd)
 	ask_loop(ask);
 	(void)!write(fd, result, sizeof(*result));
 }
+
+int ask_measure(stage_t *stage, const char *space, const struct ask_plan *plan, pid_t server,
+                struct ask_figures *ret_figures)
+{
+	_cleanup_(pr_free) struct ask_result *result = calloc(1, sizeof(*result));
+
+	if (result == NULL) {
+		return PR_ENOMEM;
+	}
+	double before_us = stage_cpu_us(server);
+	int ret = stage_call(stage, space, ask_client, plan, result, sizeof(*result));
+	if (ret != PR_OK) {
+		return ret;
+	}
+	double used_us = stage_cpu_us(server) - before_us;
+	*ret_figures = (struct ask_figures){
+		.per_second = (double)result->answered * 1e9 / (double)result->elapsed_ns,
+		.per_cpu_second = used_us > 0 ? (double)result->answered * 1e6 / used_us : 0,
+		.p50_us = traffic_histogram_us(&result->latency, 0.50),
+		.p99_us = traffic_histogram_us(&result->latency, 0.99),
+		.asked = result->asked,
+		.answered = result->answered,
+		.allowed = result->allowed,
+	};
+	return PR_OK;
+}

@@ -10,6 +10,7 @@
 
 #include <stdint.h>
 
+#include "bench/stage.h"
 #include "bench/traffic.h"
 #include "bus/bus.h"
 #include "codec/codec.h"
@@ -51,3 +52,15 @@ struct ask_result {
 
 /** stage_fn: struct ask_plan in, struct ask_result out. */
 void ask_client(const void *plan, int fd);
+
+#define ECHO_IN_FLIGHT 32 /* frames: the server always has something to do */
+
+struct ask_figures {
+	double per_second, per_cpu_second; /* requests, of the server's processes */
+	double p50_us, p99_us;             /* frames */
+	uint64_t asked, answered, allowed;
+};
+
+/** Ask from a namespace, and take what the processes of the server's group used meanwhile. */
+int ask_measure(stage_t *stage, const char *space, const struct ask_plan *plan, pid_t server,
+                struct ask_figures *ret_figures) _must_check_;

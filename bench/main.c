@@ -32,7 +32,9 @@ static const struct {
 	const char *name, *doc;
 	int (*run)(const struct bench_config *config);
 } suites[] = {
+	{ "limits", "what this machine gives at most, with nothing of ours", bench_suite_limits },
 	{ "connect", "new connections: none, accept_all, OpenSnitch, Portreeve", bench_suite_connect },
+	{ "agents", "1,000 agents (--full: 10,000) on one controller", bench_suite_agents },
 	{ "codec", "encode and decode hot records, beside copying their bytes", bench_suite_codec },
 	{ "policy", "evaluate 10,000 rules, beside 10", bench_suite_policy },
 };

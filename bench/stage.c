@@ -253,26 +253,3 @@ void stage_stop(stage_t *stage, pid_t pid)
 	(void)waitpid(pid, NULL, 0);
 }
 
-/* Source: proc(5), /proc/PID/stat fields 14 to 17. */
-double stage_cpu_us(pid_t pid)
-{
-	char path[64], text[1024];
-	unsigned long long user = 0, kernel = 0, child_user = 0, child_kernel = 0;
-
-	(void)snprintf(path, sizeof(path), "/proc/%d/stat", (int)pid);
-	FILE *file = fopen(path, "re");
-	if (file == NULL) {
-		return 0;
-	}
-	size_t got = fread(text, 1, sizeof(text) - 1, file);
-	(void)fclose(file);
-	text[got] = '\0';
-	const char *name_end = strrchr(text, ')');
-	if (name_end == NULL || sscanf(name_end + 2,
-	                               "%*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %llu %llu %llu %llu",
-	                               &user, &kernel, &child_user, &child_kernel) != 4) {
-		return 0;
-	}
-	return (double)(user + kernel + child_user + child_kernel) * 1e6 /
-	       (double)sysconf(_SC_CLK_TCK);
-}

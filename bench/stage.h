@@ -70,5 +70,5 @@ int stage_call(stage_t *stage, const char *space, stage_fn fn, const void *plan,
 pid_t stage_serve(stage_t *stage, const char *space, stage_fn fn, const void *plan);
 /** SIGTERM, 5 s, SIGKILL. Processes that are not ours, or 0, are left alone. */
 void stage_stop(stage_t *stage, pid_t pid);
-/** us of CPU time that a process has used so far, all its threads and reaped children. */
+/** us of CPU time that the living processes of this one's group have used so far, all threads. */
 double stage_cpu_us(pid_t pid);

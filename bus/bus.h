@@ -265,6 +265,8 @@ enum bus_link {
 };
 /** From the socket's monitor; cheap. */
 enum bus_link bus_client_link(bus_client_t *client);
+/** Rises with every handshake: a link that went and came between two looks is another connection. */
+uint64_t bus_client_connection(const bus_client_t *client);
 
 /* ---- enrolment token ---- */
 

@@ -18,6 +18,7 @@ struct bus_client {
 	zmq_msg_t message; /* the frame last given out */
 	size_t frame_max_bytes;
 	enum bus_link link;
+	uint64_t connection; /* handshakes so far */
 	int epoll_fd;         /* the socket's descriptor and the monitor's */
 	bool waits_for_wake;
 	/*
@@ -183,6 +184,7 @@ enum bus_link bus_client_link(bus_client_t *client)
 		switch (event) {
 		case BUS_MONITOR_UP:
 			client->link = BUS_LINK_UP;
+			client->connection++;
 			break;
 		case BUS_MONITOR_REFUSED_AUTH:
 			client->told_no = true;
@@ -205,6 +207,11 @@ enum bus_link bus_client_link(bus_client_t *client)
 	client->news_due = !client->waits_for_wake;
 	refused_retry(client);
 	return client->link;
+}
+
+uint64_t bus_client_connection(const bus_client_t *client)
+{
+	return client->connection;
 }
 
 /* zmq gives the parts of one message together: the rest of a multi-part one is here already. */

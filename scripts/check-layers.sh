@@ -47,7 +47,7 @@ store/store.h
 
 # Foreign headers: pattern, then the components that may include them.
 foreign='
-lmdb.h                   store tests
+lmdb.h                   store bench tests
 zmq.h                    bus bench tests
 czmq.h                   bus bench tests
 sodium.h                 bus tests

@@ -64,6 +64,7 @@ struct link {
 	bus_client_t *client;
 	int fd;
 	enum bus_link state;
+	uint64_t connection; /* bus_client_connection() then */
 	struct pr_addr source; /* from where it was connected */
 	bool source_known;
 	unsigned worker;          /* LINK_WORKER: its position in the directory */

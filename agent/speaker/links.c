@@ -247,20 +247,23 @@ void links_check(speaker_t *speaker)
 	for (size_t i = 0; i < speaker->link_count; i++) {
 		struct link *link = speaker->links[i];
 		enum bus_link state = bus_client_link(link->client);
-		if (state == link->state) {
+		uint64_t connection = bus_client_connection(link->client);
+		if (state == link->state && connection == link->connection) {
 			continue;
 		}
 		bool was_up = link->state == BUS_LINK_UP;
+		link->connection = connection;
 		speaker->links_stale = speaker->links_stale || link->kind == LINK_CONTROLLER;
 		link->state = state;
 		log_debug("%s %s: %s", kind_name(link->kind), link->service.endpoint,
 		          state == BUS_LINK_UP        ? "connected"
 		          : state == BUS_LINK_REFUSED ? "refused our key, or is not who it was"
 		                                      : "not connected");
+		if (was_up && link->kind == LINK_WORKER) {
+			requests_worker_up(speaker->requests, link->worker, false);
+		}
 		if (state == BUS_LINK_UP) {
 			link_up(speaker, link);
-		} else if (was_up && link->kind == LINK_WORKER) {
-			requests_worker_up(speaker->requests, link->worker, false);
 		}
 	}
 }

@@ -1,0 +1,455 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include <arpa/inet.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/err.h"
+#include "bench/herd.h"
+#include "codec/codec.h"
+#include "store/store.h"
+
+#define ADMIN_PORT  7400
+#define WORKER_PORT 7410
+#define BEAT_NS     PR_NS_PER_S
+#define EVENTS      64
+#define OPEN_MAX    4096 /* questions on the way, of a process */
+
+/* ---- keys and store ---- */
+
+static int agent_register(store_t *store, const struct herd_agent *agent, unsigned index)
+{
+	struct store_peer peer = { .id = agent->id,
+		                   .role = "agent",
+		                   .status = STORE_PEER_APPROVED,
+		                   .created_wall_ns = pr_clock_wall_ns() };
+
+	memcpy(peer.public_key, agent->key.public_key, sizeof(peer.public_key));
+	(void)snprintf(peer.name, sizeof(peer.name), "herd-%u", index);
+	return store_peer_put(store, &peer);
+}
+
+static int agents_register(struct deploy *deploy, struct herd *herd)
+{
+	char path[2 * STAGE_PATH_BYTES];
+	const struct store_options options = { .path = path };
+	store_t *store = NULL;
+
+	deploy_store_path(deploy, path);
+	int ret = store_open(&options, &store);
+	for (unsigned i = 0; i < herd->count && ret == PR_OK; i++) {
+		herd->agents[i].id = pr_uuid_new();
+		ret = bus_key_new(&herd->agents[i].key);
+		if (ret == PR_OK) {
+			ret = agent_register(store, &herd->agents[i], i);
+		}
+	}
+	store_destroy(&store);
+	return ret;
+}
+
+int herd_new(struct deploy *deploy, unsigned count, struct herd *ret_herd)
+{
+	struct herd herd = { .stage = deploy->stage, .count = count };
+
+	if (count == 0 || count > HERD_A_PROCESS * HERD_PROCESSES_MAX) {
+		return PR_EINVAL;
+	}
+	(void)snprintf(herd.address, sizeof(herd.address), "%s", deploy->address);
+	herd.agents = calloc(count, sizeof(*herd.agents));
+	herd.board = mmap(NULL, sizeof(*herd.board), PROT_READ | PROT_WRITE,
+	                  MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	if (herd.board == MAP_FAILED) {
+		herd.board = NULL;
+	}
+	*ret_herd = herd;
+	if (herd.agents == NULL || herd.board == NULL) {
+		return PR_ENOMEM;
+	}
+	int ret = deploy_server_key(deploy, ret_herd->server_key);
+	return ret == PR_OK ? agents_register(deploy, ret_herd) : ret;
+}
+
+void herd_done(struct herd *herd)
+{
+	if (herd->board != NULL) {
+		(void)munmap(herd->board, sizeof(*herd->board));
+	}
+	free(herd->agents);
+	*herd = (struct herd){ 0 };
+}
+
+/* ---- one process ---- */
+
+struct member {
+	const struct herd_agent *agent;
+	unsigned index;
+	bus_client_t *admin, *workers[HERD_WORKERS];
+	bool greeted, known, has_state;
+	bool follows; /* counted for the revision that is waited for */
+	uint64_t revision, number, connection;
+	uint64_t beat_ns;
+};
+
+struct member_wake {
+	bus_client_t *client;
+	struct member *member;
+	bool admin;
+};
+
+struct herd_process {
+	const struct herd *herd;
+	struct herd_place *place;
+	bus_context_t *context;
+	int epoll_fd;
+	struct member members[HERD_A_PROCESS];
+	struct member_wake wakes[HERD_A_PROCESS * (1 + HERD_WORKERS)];
+	size_t wake_count;
+	unsigned count;
+	uint64_t wanted; /* revision */
+	/* questions */
+	uint64_t begun_ns, asked;
+	uint64_t sent_ns[OPEN_MAX];
+};
+
+struct process_plan {
+	const struct herd *herd;
+	unsigned first, count;
+};
+
+static int client_open(struct herd_process *process, struct member *member, unsigned port,
+                       bool admin, bus_client_t **ret_client)
+{
+	char endpoint[128];
+	struct bus_client_options options = { .endpoint = endpoint,
+		                              .server_key = process->herd->server_key,
+		                              .key = &member->agent->key,
+		                              .frame_max_bytes = admin ? CODEC_DOC_MAX_BYTES
+		                                                       : CODEC_FRAME_MAX_BYTES,
+		                              .waits_for_wake = true };
+	struct epoll_event event = { .events = EPOLLIN };
+
+	(void)snprintf(endpoint, sizeof(endpoint), "tcp://%s:%u", process->herd->address, port);
+	int ret = bus_client_new(process->context, &options, ret_client);
+	if (ret != PR_OK) {
+		return ret;
+	}
+	struct member_wake *wake = &process->wakes[process->wake_count++];
+	*wake = (struct member_wake){ *ret_client, member, admin };
+	event.data.ptr = wake;
+	return epoll_ctl(process->epoll_fd, EPOLL_CTL_ADD, bus_client_fd(*ret_client), &event) == 0
+	               ? PR_OK
+	               : -errno;
+}
+
+static int document_send(struct member *member, codec_doc_t *document)
+{
+	_cleanup_(codec_doc_destroy) codec_doc_t *owned = document;
+	_cleanup_(pr_free) uint8_t *data = NULL;
+	size_t size_bytes = 0;
+
+	int ret = owned == NULL ? PR_ENOMEM : codec_doc_encode(owned, &data, &size_bytes);
+	return ret == PR_OK ? bus_client_send(member->admin, data, size_bytes) : ret;
+}
+
+static codec_doc_t *host_document(const struct member *member)
+{
+	codec_doc_t *document = codec_doc_new(CODEC_ENDPOINT);
+	char name[32];
+
+	(void)snprintf(name, sizeof(name), "herd-%u", member->index);
+	if (document != NULL) {
+		codec_doc_set_uuid(document, CODEC_ENDPOINT_UUID, &member->agent->id);
+		codec_doc_set_uuid(document, CODEC_ENDPOINT_HOST, &member->agent->id);
+		codec_doc_set_text(document, CODEC_ENDPOINT_KIND, "host");
+		codec_doc_set_text(document, CODEC_ENDPOINT_NAME, name);
+		codec_doc_addf(document, CODEC_ENDPOINT_ADDRESSES,
+		               "global 10.9.%u.%u/16 02:00:00:00:00:01 eth0", member->index / 250,
+		               member->index % 250 + 1);
+	}
+	return document;
+}
+
+/* HELLO, the inventory of one host, its end. */
+static int greet(struct member *member)
+{
+	codec_doc_t *hello = codec_doc_new(CODEC_HELLO);
+	codec_doc_t *end = codec_doc_new(CODEC_INVENTORY_END);
+
+	if (hello != NULL && end != NULL) {
+		codec_doc_set_u64(hello, CODEC_HELLO_ID, 1);
+		codec_doc_set_uuid(hello, CODEC_HELLO_UUID, &member->agent->id);
+		codec_doc_set_text(hello, CODEC_HELLO_VERSION, "bench");
+		codec_doc_set_u64(hello, CODEC_HELLO_EPOCH, 1);
+		codec_doc_set_u64(end, CODEC_INVENTORY_END_ID, 2);
+		codec_doc_set_u64(end, CODEC_INVENTORY_END_FULL, 1);
+	}
+	int ret = document_send(member, hello);
+	if (ret == PR_OK) {
+		ret = document_send(member, host_document(member));
+	}
+	if (ret != PR_OK) {
+		codec_doc_destroy(&end);
+		return ret;
+	}
+	return document_send(member, end);
+}
+
+static void beat(struct member *member, uint64_t now_ns)
+{
+	codec_doc_t *get = codec_doc_new(CODEC_STATE_GET);
+
+	if (get != NULL) {
+		codec_doc_set_u64(get, CODEC_STATE_GET_ID, 3);
+		codec_doc_set_u64(get, CODEC_STATE_GET_NUMBER, member->number);
+	}
+	if (document_send(member, get) == PR_OK) {
+		member->beat_ns = now_ns + BEAT_NS;
+	}
+}
+
+static void state_take(struct member *member, const codec_doc_t *document)
+{
+	_cleanup_(codec_doc_destroy) codec_doc_t *state = NULL;
+	size_t size_bytes = 0;
+	const uint8_t *body = codec_doc_blob(document, CODEC_STATE_BODY, &size_bytes);
+
+	if (codec_doc_decode(body, size_bytes, &state) == PR_OK &&
+	    codec_doc_type(state) == CODEC_AGENT_STATE) {
+		member->number = codec_doc_u64(state, CODEC_AGENT_STATE_NUMBER);
+		member->revision = codec_doc_u64(state, CODEC_AGENT_STATE_REVISION);
+		member->has_state = true;
+	}
+}
+
+static void count_ready(struct herd_process *process, struct member *member, bool before)
+{
+	if (!before && member->known && member->has_state) {
+		/* Once: what is known stays known over a new session. */
+		atomic_fetch_add(&process->place->ready, 1);
+	}
+	if (process->wanted > 0 && !member->follows && member->revision >= process->wanted) {
+		member->follows = true;
+		atomic_fetch_add(&process->place->followed, 1);
+	}
+}
+
+static void admin_take(struct herd_process *process, struct member *member)
+{
+	const uint8_t *data;
+	size_t size_bytes;
+	bool before = member->known && member->has_state;
+
+	while (bus_client_receive(member->admin, &data, &size_bytes) == PR_OK) {
+		_cleanup_(codec_doc_destroy) codec_doc_t *document = NULL;
+		if (codec_doc_decode(data, size_bytes, &document) != PR_OK) {
+			continue;
+		}
+		if (codec_doc_type(document) == CODEC_STATE) {
+			state_take(member, document);
+		} else if (codec_doc_type(document) == CODEC_INVENTORY_ACK) {
+			member->known = true;
+		}
+	}
+	count_ready(process, member, before);
+}
+
+static void worker_take(struct herd_process *process, bus_client_t *client)
+{
+	struct codec_verdict verdicts[CODEC_BATCH_MAX];
+	const uint8_t *data;
+	size_t size_bytes, count;
+
+	while (bus_client_receive(client, &data, &size_bytes) == PR_OK) {
+		if (codec_records_decode(CODEC_VERDICT, data, size_bytes, verdicts, &count) !=
+		    PR_OK) {
+			continue;
+		}
+		for (size_t i = 0; i < count; i++) {
+			uint64_t sent_ns = process->sent_ns[verdicts[i].id % OPEN_MAX];
+			traffic_histogram_add(&process->place->latency,
+			                      pr_clock_monotonic_ns() - sent_ns);
+		}
+		atomic_fetch_add(&process->place->answered, count);
+	}
+}
+
+/* One question of the next agent; the open loop's due time is its start. */
+static void ask(struct herd_process *process, uint64_t due_ns)
+{
+	struct member *member = &process->members[process->asked % process->count];
+	uint64_t id = ++process->asked;
+	uint8_t frame[4096];
+	size_t size_bytes = 0;
+	struct codec_request request = { .id = id,
+		                         .end = CODEC_END_NEAR,
+		                         .held = 1,
+		                         .proto = 6,
+		                         .reporter = member->agent->id,
+		                         .src = pr_addr_from_v4(htonl(0x0a090001)),
+		                         .src_port = (uint16_t)(1024 + id % 60000),
+		                         .dst = pr_addr_from_v4(htonl(0x0a4d0001)),
+		                         .dst_port = 443,
+		                         .from_state = CODEC_KNOWN_KNOWN,
+		                         .from_uid = 1000,
+		                         .from_user = "user",
+		                         .from_exe = "/usr/bin/program",
+		                         .to_uid = CODEC_NO_UID };
+
+	request.wire_src = request.src;
+	request.wire_dst = request.dst;
+	request.wire_dst_port = request.dst_port;
+	process->sent_ns[id % OPEN_MAX] = due_ns;
+	if (codec_records_encode(CODEC_REQUEST, &request, 1, frame, sizeof(frame), &size_bytes) ==
+	            PR_OK &&
+	    bus_client_send(member->workers[id % HERD_WORKERS], frame, size_bytes) == PR_OK) {
+		atomic_fetch_add(&process->place->asked, 1);
+	}
+}
+
+static void questions_turn(struct herd_process *process, uint64_t now_ns)
+{
+	uint32_t rate = atomic_load(&process->herd->board->rate);
+
+	if (rate == 0) {
+		process->begun_ns = 0;
+		return;
+	}
+	if (process->begun_ns == 0) {
+		process->begun_ns = now_ns;
+		process->asked = 0;
+	}
+	for (;;) {
+		uint64_t due_ns = process->begun_ns + process->asked * PR_NS_PER_S / rate;
+		if (due_ns > now_ns) {
+			return;
+		}
+		ask(process, due_ns);
+	}
+}
+
+static void members_turn(struct herd_process *process, uint64_t now_ns)
+{
+	uint64_t wanted = atomic_load(&process->herd->board->revision);
+
+	for (unsigned i = 0; i < process->count; i++) {
+		struct member *member = &process->members[i];
+		if (wanted != process->wanted) {
+			member->follows = false;
+		}
+		bool up = bus_client_link(member->admin) == BUS_LINK_UP;
+		/* A new connection is a new session. */
+		member->greeted = member->greeted && up &&
+		                  bus_client_connection(member->admin) == member->connection;
+		member->connection = bus_client_connection(member->admin);
+		if (!up) {
+			continue;
+		}
+		if (!member->greeted) {
+			member->greeted = greet(member) == PR_OK;
+		}
+		if (member->greeted && now_ns >= member->beat_ns) {
+			beat(member, now_ns);
+		}
+		if (wanted != process->wanted && member->revision >= wanted) {
+			member->follows = true;
+			atomic_fetch_add(&process->place->followed, 1);
+		}
+	}
+	process->wanted = wanted;
+}
+
+static void process_loop(struct herd_process *process)
+{
+	struct epoll_event events[EVENTS];
+	uint64_t members_ns = 0;
+
+	for (;;) {
+		uint32_t rate = atomic_load(&process->herd->board->rate);
+		int count = epoll_wait(process->epoll_fd, events, EVENTS, rate > 0 ? 1 : 20);
+		for (int i = 0; i < count; i++) {
+			struct member_wake *wake = events[i].data.ptr;
+			bus_client_wake(wake->client);
+			if (wake->admin) {
+				admin_take(process, wake->member);
+			} else {
+				worker_take(process, wake->client);
+			}
+		}
+		uint64_t now_ns = pr_clock_monotonic_ns();
+		if (now_ns - members_ns >= 20 * PR_NS_PER_MS) {
+			members_ns = now_ns;
+			members_turn(process, now_ns);
+		}
+		questions_turn(process, now_ns);
+	}
+}
+
+static void process_run(const void *plan_data, int fd)
+{
+	const struct process_plan *plan = plan_data;
+	struct herd_process *process = calloc(1, sizeof(*process));
+
+	if (process == NULL) {
+		return;
+	}
+	process->herd = plan->herd;
+	process->place = &plan->herd->board->places[plan->first / HERD_A_PROCESS];
+	process->count = plan->count;
+	process->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
+	if (process->epoll_fd < 0 || bus_context_new(NULL, &process->context) != PR_OK ||
+	    write(fd, "r", 1) != 1) {
+		return;
+	}
+	for (unsigned i = 0; i < plan->count; i++) {
+		struct member *member = &process->members[i];
+		*member = (struct member){ .agent = &plan->herd->agents[plan->first + i],
+			                   .index = plan->first + i };
+		if (client_open(process, member, ADMIN_PORT, true, &member->admin) != PR_OK) {
+			return;
+		}
+		for (unsigned w = 0; w < HERD_WORKERS; w++) {
+			if (client_open(process, member, WORKER_PORT + w, false,
+			                &member->workers[w]) != PR_OK) {
+				return;
+			}
+		}
+	}
+	process_loop(process);
+}
+
+int herd_start(struct herd *herd, const char *space)
+{
+	for (unsigned first = 0; first < herd->count; first += HERD_A_PROCESS) {
+		struct process_plan plan = { .herd = herd, .first = first };
+		plan.count = herd->count - first < HERD_A_PROCESS ? herd->count - first
+		                                                  : HERD_A_PROCESS;
+		pid_t pid = stage_serve(herd->stage, space, process_run, &plan);
+		if (pid < 0) {
+			return (int)pid;
+		}
+	}
+	return PR_OK;
+}
+
+uint32_t herd_ready(const struct herd *herd)
+{
+	uint32_t sum = 0;
+	for (unsigned i = 0; i < HERD_PROCESSES_MAX; i++) {
+		sum += atomic_load(&herd->board->places[i].ready);
+	}
+	return sum;
+}
+
+uint32_t herd_followed(const struct herd *herd)
+{
+	uint32_t sum = 0;
+	for (unsigned i = 0; i < HERD_PROCESSES_MAX; i++) {
+		sum += atomic_load(&herd->board->places[i].followed);
+	}
+	return sum;
+}

@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#pragma once
+
+/**
+ * @file
+ * Many agents that are not there: each has a key of its own, a CurveZMQ connection to the admin
+ * service and one to every worker, says hello, tells its inventory, beats and asks as an agent does.
+ * They live in processes of HERD_A_PROCESS agents; what they see is added up on a board that all
+ * processes share.
+ */
+
+#include <stdatomic.h>
+#include <stdint.h>
+
+#include "bench/deploy.h"
+#include "bench/stage.h"
+#include "bench/traffic.h"
+#include "bus/bus.h"
+
+#define HERD_A_PROCESS     100
+#define HERD_PROCESSES_MAX 100
+#define HERD_WORKERS       2
+
+struct herd_agent {
+	struct pr_uuid id;
+	struct bus_key key;
+};
+
+/** One process's part of the board; only it writes, but for the orders. */
+struct herd_place {
+	_Atomic uint32_t ready;    /* agents with a state and their inventory acknowledged */
+	_Atomic uint32_t followed; /* agents whose state is of revision or later */
+	_Atomic uint64_t asked, answered;
+	struct traffic_histogram latency; /* of answers while asking */
+};
+
+struct herd_board {
+	_Atomic uint64_t revision; /* order: count who has it */
+	_Atomic uint32_t rate;     /* order: questions a second of each process; 0: none */
+	struct herd_place places[HERD_PROCESSES_MAX];
+};
+
+struct herd {
+	stage_t *stage;
+	struct herd_board *board;
+	struct herd_agent *agents;
+	unsigned count;
+	char address[46];
+	uint8_t server_key[BUS_KEY_BYTES];
+};
+
+/** Keys of @p count agents, put into the controller's store, each with one endpoint, its host. */
+int herd_new(struct deploy *deploy, unsigned count, struct herd *ret_herd) _must_check_;
+void herd_done(struct herd *herd);
+/** Start all processes in a namespace: they connect at once. */
+int herd_start(struct herd *herd, const char *space) _must_check_;
+
+uint32_t herd_ready(const struct herd *herd);
+uint32_t herd_followed(const struct herd *herd);
