@@ -125,6 +125,7 @@ struct ask {
 	uint64_t first, next; /* frames: answered up to, sent up to */
 	uint64_t id;
 	uint64_t start_ns;
+	uint64_t revision; /* of the last verdict */
 };
 
 static int frame_send(struct ask *ask, uint64_t due_ns)
@@ -169,6 +170,7 @@ static void answers_take(struct ask *ask)
 		}
 		ask->result->answered += count;
 		for (size_t i = 0; i < count && ask->first < ask->next; i++) {
+			ask->revision = verdicts[i].revision;
 			struct on_way *front = &ask->ring[ask->first % FRAMES_MAX];
 			ask->result->allowed += verdicts[i].action == CODEC_ACTION_ALLOW;
 			if (--front->left == 0) {
@@ -248,9 +250,9 @@ static bool ask_warm(struct ask *ask)
 	return false;
 }
 
-void ask_client(const void *plan_data, int fd)
+/* Connected and warm, or NULL. */
+static struct ask *ask_open(const struct ask_plan *plan)
 {
-	const struct ask_plan *plan = plan_data;
 	struct bus_client_options options = { .endpoint = plan->endpoint,
 		                              .server_key = plan->server_key,
 		                              .key = &plan->key,
@@ -262,16 +264,49 @@ void ask_client(const void *plan_data, int fd)
 
 	if (ask == NULL || result == NULL || plan->a_frame == 0 ||
 	    plan->a_frame > CODEC_BATCH_MAX || plan->in_flight > FRAMES_MAX || plan->tuples == 0) {
-		return;
+		return NULL;
 	}
 	ask->plan = plan;
 	ask->result = result;
-	if (bus_context_new(NULL, &context) != PR_OK ||
-	    bus_client_new(context, &options, &ask->client) != PR_OK || !ask_warm(ask)) {
+	return bus_context_new(NULL, &context) == PR_OK &&
+	                       bus_client_new(context, &options, &ask->client) == PR_OK &&
+	                       ask_warm(ask)
+	               ? ask
+	               : NULL;
+}
+
+void ask_client(const void *plan, int fd)
+{
+	struct ask *ask = ask_open(plan);
+
+	if (ask != NULL) {
+		ask_loop(ask);
+		(void)!write(fd, ask->result, sizeof(*ask->result));
+	}
+}
+
+void watch_revision(const void *plan_data, int fd)
+{
+	const struct watch_plan *plan = plan_data;
+	struct ask *ask = ask_open(&plan->ask);
+	uint64_t start_ns = pr_clock_monotonic_ns(), now_ns = start_ns;
+
+	if (ask == NULL) {
 		return;
 	}
-	ask_loop(ask);
-	(void)!write(fd, result, sizeof(*result));
+	struct pollfd wait = { .fd = bus_client_fd(ask->client), .events = POLLIN };
+	while (now_ns - start_ns < plan->timeout_ms * PR_NS_PER_MS) {
+		if (ask->first == ask->next) {
+			(void)!frame_send(ask, 0);
+		}
+		(void)poll(&wait, 1, 10);
+		answers_take(ask);
+		now_ns = pr_clock_monotonic_ns();
+		if (ask->revision >= plan->revision) {
+			(void)!write(fd, &now_ns, sizeof(now_ns));
+			return;
+		}
+	}
 }
 
 int ask_measure(stage_t *stage, const char *space, const struct ask_plan *plan, pid_t server,

@@ -53,6 +53,16 @@ struct ask_result {
 /** stage_fn: struct ask_plan in, struct ask_result out. */
 void ask_client(const void *plan, int fd);
 
+struct watch_plan {
+	struct ask_plan ask;
+	uint64_t revision;
+	unsigned timeout_ms;
+};
+
+/** stage_fn: ask without a pause until a verdict is of that revision or a later one; then when it
+ * came, uint64_t, monotonic. */
+void watch_revision(const void *plan, int fd);
+
 #define ECHO_IN_FLIGHT 32 /* frames: the server always has something to do */
 
 struct ask_figures {

@@ -34,6 +34,7 @@ static const struct {
 } suites[] = {
 	{ "limits", "what this machine gives at most, with nothing of ours", bench_suite_limits },
 	{ "connect", "new connections: none, accept_all, OpenSnitch, Portreeve", bench_suite_connect },
+	{ "verdicts", "a worker beside an echo, 10,000 rules, when a commit shows", bench_suite_verdicts },
 	{ "agents", "1,000 agents (--full: 10,000) on one controller", bench_suite_agents },
 	{ "codec", "encode and decode hot records, beside copying their bytes", bench_suite_codec },
 	{ "policy", "evaluate 10,000 rules, beside 10", bench_suite_policy },
