@@ -167,6 +167,11 @@ static void gate_event(void *context, const struct codec_event *event)
 	speaker_event(((agent_t *)context)->speaker, event);
 }
 
+static void find_begin(void *context)
+{
+	owner_begin(context);
+}
+
 static void find_initiator(void *context, uint32_t slot, const struct part_flow *flow,
                            uint32_t uid_hint, struct part_owner *ret_owner)
 {
@@ -421,7 +426,10 @@ static int gate_open(agent_t *agent)
 	if (ret != PR_OK) {
 		return ret;
 	}
-	const struct gate_attribution attribution = { agent->owner, find_initiator, find_listener };
+	const struct gate_attribution attribution = { .context = agent->owner,
+		                                      .begin = find_begin,
+		                                      .initiator = find_initiator,
+		                                      .listener = find_listener };
 	const struct gate_outlet outlet = { agent, gate_ask, gate_drop, gate_event };
 	gate_config_default(&config);
 	config.mark_mask = (uint32_t)agent->config->mark_mask;
@@ -463,8 +471,10 @@ static int inventory_open(agent_t *agent, char *name, size_t size_bytes)
 
 static int loop_open(agent_t *agent)
 {
-	const int watched[WATCHED_MAX] = { agent->signal_fd, gate_fd(agent->gate), speaker_fd(agent->speaker),
-		                keeper_thread_fd(agent->keeper), inventory_fd(agent->inventory) };
+	const int watched[WATCHED_MAX] = { agent->signal_fd, gate_fd(agent->gate),
+		                           speaker_fd(agent->speaker),
+		                           keeper_thread_fd(agent->keeper),
+		                           inventory_fd(agent->inventory) };
 
 	agent->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
 	if (agent->epoll_fd < 0) {

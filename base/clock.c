@@ -31,11 +31,6 @@ uint64_t pr_clock_wall_ns(void)
 	return clock_ns(CLOCK_REALTIME);
 }
 
-uint64_t pr_clock_thread_ns(void)
-{
-	return clock_ns(CLOCK_THREAD_CPUTIME_ID);
-}
-
 const char *pr_clock_format(uint64_t wall_ns, char text[static PR_CLOCK_TEXT_BYTES])
 {
 	time_t seconds = (time_t)(wall_ns / PR_NS_PER_S);

@@ -23,8 +23,6 @@ uint64_t pr_clock_boot_ns(void);
 
 /** CLOCK_REALTIME in ns since 1970. */
 uint64_t pr_clock_wall_ns(void);
-/** CPU time that the calling thread has used: bounds work also where others have the CPU. */
-uint64_t pr_clock_thread_ns(void);
 
 #define PR_CLOCK_TEXT_BYTES 32
 

@@ -32,9 +32,10 @@ static int place_make(stage_t *stage, struct arm *arm)
 		                 server_address);
 	}
 	if (ret == PR_OK) {
-		ret = stage_shell(stage, arm->client, NULL,
-		                  "for i in $(seq 3 %u); do ip addr add 10.77.%u.$i/24 dev eth0; done",
-		                  1 + SOURCES, n);
+		ret = stage_shell(
+			stage, arm->client, NULL,
+			"for i in $(seq 3 %u); do ip addr add 10.77.%u.$i/24 dev eth0; done",
+			1 + SOURCES, n);
 	}
 	if (ret != PR_OK) {
 		return ret;
@@ -90,11 +91,12 @@ static int opensnitch_open(stage_t *stage, const struct arm *arm)
 	if (ret != PR_OK) {
 		return ret;
 	}
-	(void)stage_spawn(stage, arm->client, "opensnitch",
-	                  "exec unshare -m sh -c \"mount -t overlay overlay -o lowerdir='%s/etc':/etc "
-	                  "/etc && exec '%s/usr/bin/opensnitchd' -rules-path '%s/opensnitch' "
-	                  "-process-monitor-method proc -queue-num 0 -error\"",
-	                  root, root, stage_folder(stage));
+	(void)stage_spawn(
+		stage, arm->client, "opensnitch",
+		"exec unshare -m sh -c \"mount -t overlay overlay -o lowerdir='%s/etc':/etc "
+		"/etc && exec '%s/usr/bin/opensnitchd' -rules-path '%s/opensnitch' "
+		"-process-monitor-method proc -queue-num 0 -error\"",
+		root, root, stage_folder(stage));
 	for (int i = 0; i < PEER_WAIT_MS / 100; i++) {
 		if (stage_shell(stage, arm->client, NULL,
 		                "iptables-nft -t mangle -S OUTPUT | grep -q NFQUEUE") == PR_OK) {
@@ -102,7 +104,8 @@ static int opensnitch_open(stage_t *stage, const struct arm *arm)
 		}
 		(void)nanosleep(&wait, NULL);
 	}
-	(void)fprintf(stderr, "portreeve-bench: opensnitchd does not start, log: %s/opensnitch.log\n",
+	(void)fprintf(stderr,
+	              "portreeve-bench: opensnitchd does not start, log: %s/opensnitch.log\n",
 	              stage_folder(stage));
 	return PR_ENOENT;
 }
@@ -123,7 +126,8 @@ static int portreeve_at(stage_t *stage, struct deploy *deploy, const char *space
 	}
 	if (ret == PR_OK) {
 		ret = stage_shell(stage, space, NULL,
-		                  "ip addr add 10.78.0.%u/24 dev ctl0 && ip link set ctl0 up", host);
+		                  "ip addr add 10.78.0.%u/24 dev ctl0 && ip link set ctl0 up",
+		                  host);
 	}
 	if (ret != PR_OK) {
 		return ret;

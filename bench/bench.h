@@ -4,8 +4,8 @@
 /**
  * @file
  * Measuring, inside bench/ alone. A figure is always taken beside its limit, in adjacent rounds of
- * the same run (A B, B A, ...); the ratio of a row is the median of the rounds' own ratios. Rounds in
- * which the hypervisor stole more than BENCH_STEAL_MAX of the CPU time are thrown away and taken
+ * the same run (A B, B A, ...); the ratio of a row is the median of the rounds' own ratios. Rounds
+ * in which the hypervisor stole more than BENCH_STEAL_MAX of the CPU time are thrown away and taken
  * again. Rows go out as a table, or with --json as one object a line.
  *
  * Threads: one; whatever measures or serves runs in processes of its own (stage.h).
@@ -100,7 +100,10 @@ struct bench_pair {
 	void *arg;
 };
 
-/** Measure a pair in ns of CPU an operation and print it. */
+/** Measure a pair in ns of CPU an operation. */
+int bench_pair_run(const struct bench_config *config, const struct bench_pair *pair,
+                   struct bench_row *ret_row) _must_check_;
+/** The same, and print it. */
 int bench_pair_measure(const struct bench_config *config,
                        const struct bench_pair *pair) _must_check_;
 

@@ -14,8 +14,8 @@
 
 static int fail(int error, const char *what, const struct deploy *deploy)
 {
-	(void)fprintf(stderr, "portreeve-bench: %s: %s; logs are in %s\n", what,
-	              pr_strerror(error), stage_folder(deploy->stage));
+	(void)fprintf(stderr, "portreeve-bench: %s: %s; logs are in %s\n", what, pr_strerror(error),
+	              stage_folder(deploy->stage));
 	stage_keep(deploy->stage);
 	return error;
 }
@@ -83,8 +83,9 @@ static int enroll(struct deploy *deploy, const char *space, const char *role, co
 static pid_t daemon_start(struct deploy *deploy, const char *space, const char *program,
                           const char *name)
 {
-	return stage_spawn(deploy->stage, space, name, "exec '%s/portreeve-%s' --config '%s/%s.conf'",
-	                   stage_programs(), program, stage_folder(deploy->stage), name);
+	return stage_spawn(deploy->stage, space, name,
+	                   "exec '%s/portreeve-%s' --config '%s/%s.conf'", stage_programs(),
+	                   program, stage_folder(deploy->stage), name);
 }
 
 static int recorder_start(struct deploy *deploy)
@@ -147,7 +148,8 @@ int deploy_server_key(const struct deploy *deploy, uint8_t ret_key[static BUS_KE
 	struct bus_key key;
 	struct pr_uuid id;
 
-	(void)snprintf(path, sizeof(path), "%s/controller/controller.key", stage_folder(deploy->stage));
+	(void)snprintf(path, sizeof(path), "%s/controller/controller.key",
+	               stage_folder(deploy->stage));
 	int ret = bus_key_load(path, &id, &key);
 	if (ret == PR_OK) {
 		memcpy(ret_key, key.public_key, BUS_KEY_BYTES);
@@ -178,9 +180,10 @@ pid_t deploy_agent(struct deploy *deploy, const char *space, const char *name)
 		return fail(ret, "an agent cannot join", deploy);
 	}
 	pid_t pid = daemon_start(deploy, space, "agent", name);
-	(void)snprintf(words, sizeof(words),
-	               "hosts --json | grep '\"name\": *\"%s\"' | grep -q '\"status\": *\"active\"'",
-	               name);
+	(void)snprintf(
+		words, sizeof(words),
+		"hosts --json | grep '\"name\": *\"%s\"' | grep -q '\"status\": *\"active\"'",
+		name);
 	ret = until(deploy, words);
 	return ret == PR_OK ? pid : fail(ret, "an agent does not become active", deploy);
 }
@@ -191,7 +194,8 @@ static const char settled[] =
 	"portreeve() { '%s/portreeve' --config '%s/cli/cli.conf' \"$@\"; }\n"
 	"r=$(portreeve policy log --json | sed -n '1s/.*\"revision\": *\\([0-9]*\\).*/\\1/p')\n"
 	"[ -n \"$r\" ] || exit 1\n"
-	"portreeve status --json | grep -o '\"revision\": *[0-9]*' | grep -qv \"[^0-9]$r\\$\" && exit 1\n"
+	"portreeve status --json | grep -o '\"revision\": *[0-9]*' | grep -qv \"[^0-9]$r\\$\" && "
+	"exit 1\n"
 	"portreeve hosts --json | grep '\"status\":\"active\"' | grep '\"mode\":\"enforce\"' |\n"
 	"\tgrep -qv '\"enforced\":\"enforce\"' && exit 1\n"
 	"exit 0\n";
@@ -232,8 +236,7 @@ int deploy_events_count(struct deploy *deploy, const char *query, uint64_t *ret_
 	char output[STAGE_OUTPUT_BYTES], words[512];
 	uint64_t before = UINT64_MAX;
 
-	(void)snprintf(words, sizeof(words), "events '%s' --json -n 0 2>/dev/null | wc -l",
-	               query);
+	(void)snprintf(words, sizeof(words), "events '%s' --json -n 0 2>/dev/null | wc -l", query);
 	for (int i = 0; i < 30 && !stage_interrupted(); i++) {
 		int ret = cli(deploy, output, words);
 		if (ret != PR_OK) {

@@ -29,7 +29,8 @@ int deploy_run(struct deploy *deploy) _must_check_;
 int deploy_start(stage_t *stage, const char *space, const char *address,
                  struct deploy *ret_deploy) _must_check_;
 /** The controller's public key, which its workers have as well. */
-int deploy_server_key(const struct deploy *deploy, uint8_t ret_key[static BUS_KEY_BYTES]) _must_check_;
+int deploy_server_key(const struct deploy *deploy,
+                      uint8_t ret_key[static BUS_KEY_BYTES]) _must_check_;
 /** The store's folder, for filling it before the start. */
 void deploy_store_path(const struct deploy *deploy, char path[static 2 * STAGE_PATH_BYTES]);
 /** Enrol and start an agent; it is active when this returns. Its process, or a negative error. */

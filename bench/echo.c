@@ -224,7 +224,8 @@ static void ask_loop(struct ask *ask)
 			continue;
 		}
 		int us = wait_us(ask, now_ns);
-		struct timespec timeout = { .tv_sec = us / 1000000, .tv_nsec = us % 1000000 * 1000L };
+		struct timespec timeout = { .tv_sec = us / 1000000,
+			                    .tv_nsec = us % 1000000 * 1000L };
 		(void)ppoll(&wait, 1, &timeout, NULL);
 		answers_take(ask);
 		now_ns = pr_clock_monotonic_ns();
@@ -239,8 +240,8 @@ static bool ask_warm(struct ask *ask)
 		if (ask->next == ask->first && bus_client_link(ask->client) == BUS_LINK_UP) {
 			(void)frame_send(ask, 0);
 		}
-		(void)poll(&(struct pollfd){ .fd = bus_client_fd(ask->client), .events = POLLIN }, 1,
-		           10);
+		(void)poll(&(struct pollfd){ .fd = bus_client_fd(ask->client), .events = POLLIN },
+		           1, 10);
 		answers_take(ask);
 		if (ask->result->answered > 0 && ask->next == ask->first) {
 			*ask->result = (struct ask_result){ 0 };

@@ -3,9 +3,9 @@
 
 /**
  * @file
- * The limit of asking: frames of our sizes over our CurveZMQ sockets, answered by nobody who thinks.
- * And the client that measures both it and real workers: it keeps so many frames on the way and
- * notes how long each took. Functions for stage_fork().
+ * The limit of asking: frames of our sizes over our CurveZMQ sockets, answered by nobody who
+ * thinks. And the client that measures both it and real workers: it keeps so many frames on the way
+ * and notes how long each took. Functions for stage_fork().
  */
 
 #include <stdint.h>
@@ -37,7 +37,8 @@ struct ask_plan {
 	unsigned a_frame;   /* requests a frame, 1 .. CODEC_BATCH_MAX */
 	unsigned in_flight; /* frames on the way */
 	uint64_t duration_ns;
-	uint64_t rate; /* requests a second, open loop: latency is from when it was due; 0: closed loop */
+	uint64_t rate; /* requests a second, open loop: latency is from when it was due; 0: closed
+	                  loop */
 	/* What is asked: addresses and ports vary so that there are so many tuples. */
 	struct codec_request request;
 	unsigned tuples;

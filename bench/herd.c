@@ -363,6 +363,15 @@ static void members_turn(struct herd_process *process, uint64_t now_ns)
 	process->wanted = wanted;
 }
 
+static void wake_take(struct herd_process *process, const struct member_wake *wake)
+{
+	if (wake->admin) {
+		admin_take(process, wake->member);
+	} else {
+		worker_take(process, wake->client);
+	}
+}
+
 static void process_loop(struct herd_process *process)
 {
 	struct epoll_event events[EVENTS];
@@ -372,13 +381,9 @@ static void process_loop(struct herd_process *process)
 		uint32_t rate = atomic_load(&process->herd->board->rate);
 		int count = epoll_wait(process->epoll_fd, events, EVENTS, rate > 0 ? 1 : 20);
 		for (int i = 0; i < count; i++) {
-			struct member_wake *wake = events[i].data.ptr;
+			const struct member_wake *wake = events[i].data.ptr;
 			bus_client_wake(wake->client);
-			if (wake->admin) {
-				admin_take(process, wake->member);
-			} else {
-				worker_take(process, wake->client);
-			}
+			wake_take(process, wake);
 		}
 		uint64_t now_ns = pr_clock_monotonic_ns();
 		if (now_ns - members_ns >= 20 * PR_NS_PER_MS) {
@@ -386,6 +391,13 @@ static void process_loop(struct herd_process *process)
 			members_turn(process, now_ns);
 		}
 		questions_turn(process, now_ns);
+		/* A send can take a wake-up with it. */
+		for (size_t i = 0; i < process->wake_count; i++) {
+			if (bus_client_due(process->wakes[i].client)) {
+				wake_take(process, &process->wakes[i]);
+				(void)bus_client_link(process->wakes[i].client);
+			}
+		}
 	}
 }
 
@@ -426,8 +438,8 @@ int herd_start(struct herd *herd, const char *space)
 {
 	for (unsigned first = 0; first < herd->count; first += HERD_A_PROCESS) {
 		struct process_plan plan = { .herd = herd, .first = first };
-		plan.count = herd->count - first < HERD_A_PROCESS ? herd->count - first
-		                                                  : HERD_A_PROCESS;
+		plan.count =
+			herd->count - first < HERD_A_PROCESS ? herd->count - first : HERD_A_PROCESS;
 		pid_t pid = stage_serve(herd->stage, space, process_run, &plan);
 		if (pid < 0) {
 			return (int)pid;

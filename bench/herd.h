@@ -4,9 +4,9 @@
 /**
  * @file
  * Many agents that are not there: each has a key of its own, a CurveZMQ connection to the admin
- * service and one to every worker, says hello, tells its inventory, beats and asks as an agent does.
- * They live in processes of HERD_A_PROCESS agents; what they see is added up on a board that all
- * processes share.
+ * service and one to every worker, says hello, tells its inventory, beats and asks as an agent
+ * does. They live in processes of HERD_A_PROCESS agents; what they see is added up on a board that
+ * all processes share.
  */
 
 #include <stdatomic.h>

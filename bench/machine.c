@@ -85,8 +85,9 @@ void bench_machine_say(const struct bench_config *config)
 	double others = bench_times_busy_us(&start) / 1e3 / LOOK_MS / (double)cores;
 	(void)uname(&name);
 	cpu_model(model, sizeof(model));
-	bench_say(config, "%ld cores, %s, Linux %s, %.1f %% steal and %.0f %% load before the start",
-	          cores, model, name.release, 100 * stolen, 100 * others);
+	bench_say(config,
+	          "%ld cores, %s, Linux %s, %.1f %% steal and %.0f %% load before the start", cores,
+	          model, name.release, 100 * stolen, 100 * others);
 	mark[0] = '\0';
 	if (cores < 2) {
 		(void)snprintf(mark, sizeof(mark), "ONE CORE");

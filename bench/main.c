@@ -6,6 +6,7 @@
 #include "base/err.h"
 #include "base/program.h"
 #include "bench/bench.h"
+#include "bench/stage.h"
 
 struct bench_conf {
 	uint64_t rounds, operations;
@@ -33,8 +34,10 @@ static const struct {
 	int (*run)(const struct bench_config *config);
 } suites[] = {
 	{ "limits", "what this machine gives at most, with nothing of ours", bench_suite_limits },
-	{ "connect", "new connections: none, accept_all, OpenSnitch, Portreeve", bench_suite_connect },
-	{ "verdicts", "a worker beside an echo, 10,000 rules, when a commit shows", bench_suite_verdicts },
+	{ "connect", "new connections: none, accept_all, OpenSnitch, Portreeve",
+	  bench_suite_connect },
+	{ "verdicts", "a worker beside an echo, 10,000 rules, when a commit shows",
+	  bench_suite_verdicts },
 	{ "agents", "1,000 agents (--full: 10,000) on one controller", bench_suite_agents },
 	{ "codec", "encode and decode hot records, beside copying their bytes", bench_suite_codec },
 	{ "policy", "evaluate 10,000 rules, beside 10", bench_suite_policy },
@@ -45,7 +48,8 @@ static int usage(const char *wrong)
 	if (wrong != NULL) {
 		(void)fprintf(stderr, "portreeve-bench: no suite is called '%s'\n", wrong);
 	}
-	(void)fputs("usage: portreeve-bench SUITE [--json] [--full] [--config FILE]; suites:\n", stderr);
+	(void)fputs("usage: portreeve-bench SUITE [--json] [--full] [--config FILE]; suites:\n",
+	            stderr);
 	for (size_t i = 0; i < PR_ARRAY_LEN(suites); i++) {
 		(void)fprintf(stderr, "  %-8s %s\n", suites[i].name, suites[i].doc);
 	}
@@ -60,9 +64,13 @@ static int suite_run(const char *name, const struct bench_config *config)
 		}
 		bench_machine_say(config);
 		int ret = suites[i].run(config);
+		if (stage_interrupted()) {
+			(void)fprintf(stderr, "portreeve-bench: interrupted, all is taken down\n");
+			return EXIT_FAILURE;
+		}
 		if (ret != PR_OK) {
 			(void)fprintf(stderr, "portreeve-bench: %s: %s%s\n", name, pr_strerror(ret),
-			              ret == PR_EPERM  ? ": run as root, it needs namespaces"
+			              ret == PR_EPERM   ? ": run as root, it needs namespaces"
 			              : ret == PR_EBUSY ? ": another bench runs"
 			                                : "");
 		}

@@ -24,7 +24,8 @@ static double one_run(bench_fn run, void *arg, uint64_t operations)
 	return (double)(cpu_ns() - start_ns) / (double)operations;
 }
 
-int bench_pair_measure(const struct bench_config *config, const struct bench_pair *pair)
+int bench_pair_run(const struct bench_config *config, const struct bench_pair *pair,
+                   struct bench_row *ret_row)
 {
 	struct bench_row row = { .metric = pair->metric, .unit = "ns" };
 	uint64_t rounds = config->rounds != 0 ? config->rounds : ROUNDS;
@@ -51,6 +52,17 @@ int bench_pair_measure(const struct bench_config *config, const struct bench_pai
 			bench_row_pair(&row, pair->limit, value, limit);
 		}
 	}
-	bench_row_print(config, &row);
+	*ret_row = row;
 	return PR_OK;
+}
+
+int bench_pair_measure(const struct bench_config *config, const struct bench_pair *pair)
+{
+	struct bench_row row;
+	int ret = bench_pair_run(config, pair, &row);
+
+	if (ret == PR_OK) {
+		bench_row_print(config, &row);
+	}
+	return ret;
 }

@@ -74,8 +74,8 @@ static void vs_print(const struct bench_vs *vs)
 	double low, high;
 
 	bench_series_interval(&vs->ratio, &low, &high);
-	printf("  %-28s", "");
-	number_print(bench_series_median(&vs->value), 12);
+	printf("%-38s", "");
+	number_print(bench_series_median(&vs->value), 10);
 	printf("  %-5s  %.2f x %s (%.2f to %.2f)\n", "", bench_series_median(&vs->ratio), vs->name,
 	       low, high);
 }
@@ -86,12 +86,12 @@ static void row_table(const struct bench_row *row)
 
 	(void)spread(&row->value, &low, &high);
 	if (!head_said) {
-		printf("%-30s%12s  %-5s  %s\n", "METRIC", "MEDIAN", "UNIT",
+		printf("%-38s%10s  %-5s  %s\n", "METRIC", "MEDIAN", "UNIT",
 		       "95 % INTERVAL, ROUNDS; BELOW: LIMITS OF THE SAME ROUNDS");
 		head_said = true;
 	}
-	printf("%-30s", row->metric);
-	number_print(bench_series_median(&row->value), 12);
+	printf("%-38s", row->metric);
+	number_print(bench_series_median(&row->value), 10);
 	printf("  %-5s  ", row->unit);
 	number_print(low, 0);
 	printf(" to ");

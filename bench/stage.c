@@ -51,7 +51,7 @@ const char *stage_programs(void)
 
 void stage_keep(stage_t *stage)
 {
-	stage->keep = true;
+	stage->keep = !stage_interrupted();
 }
 
 const char *stage_folder(const stage_t *stage)
@@ -80,8 +80,7 @@ static void sweep(struct stage *stage)
 	while (file != NULL && fgets(line, sizeof(line), file) != NULL) {
 		line[strcspn(line, "\n")] = '\0';
 		if (strncmp(line, "folder ", 7) == 0) {
-			stage_try(stage, NULL, "rm -rf '%s'",
-			                  line + 7);
+			stage_try(stage, NULL, "rm -rf '%s'", line + 7);
 		} else {
 			sweep_process(line);
 		}
@@ -89,8 +88,9 @@ static void sweep(struct stage *stage)
 	if (file != NULL) {
 		(void)fclose(file);
 	}
-	stage_try(stage, NULL, "for n in $(ls /run/netns 2>/dev/null | grep '^" STAGE_PREFIX
-	                  "'); do ip netns del $n; done");
+	stage_try(stage, NULL,
+	          "for n in $(ls /run/netns 2>/dev/null | grep '^" STAGE_PREFIX
+	          "'); do ip netns del $n; done");
 }
 
 static int lock_take(struct stage *stage)
@@ -162,14 +162,16 @@ void stage_destroy(stage_t **stage_p)
 		stage_stop(stage, stage->processes[stage->process_count - 1]);
 	}
 	for (size_t i = 0; i < stage->space_count; i++) {
-		stage_try(stage, NULL, "ip netns del " STAGE_PREFIX "%s",
-		                  stage->spaces[i]);
+		stage_try(stage, NULL, "ip netns del " STAGE_PREFIX "%s", stage->spaces[i]);
 	}
 	if (stage->folder[0] != '\0' && !stage->keep) {
 		stage_try(stage, NULL, "rm -rf '%s'", stage->folder);
 	}
 	if (stage->owner) {
 		(void)unlink(STAGE_PIDS);
+	}
+	if (stage->owner && stage->keep) {
+		note_append("folder %s\n", stage->folder); /* for the next run to remove */
 	}
 	pr_fd_close(&stage->lock_fd);
 	free(stage);
@@ -206,10 +208,10 @@ int stage_link(stage_t *stage, const char *a, const char *a_device, const char *
 		ret = stage_shell(stage, a, NULL, "ip addr add %s dev %s && ip link set %s up",
 		                  a_address, a_device, a_device);
 	}
-	return ret != PR_OK ? ret
-	                    : stage_shell(stage, b, NULL,
-	                                  "ip addr add %s dev %s && ip link set %s up", b_address,
-	                                  b_device, b_device);
+	return ret != PR_OK
+	               ? ret
+	               : stage_shell(stage, b, NULL, "ip addr add %s dev %s && ip link set %s up",
+	                             b_address, b_device, b_device);
 }
 
 /* ---- processes ---- */
@@ -252,4 +254,3 @@ void stage_stop(stage_t *stage, pid_t pid)
 	(void)kill(-pid, SIGKILL);
 	(void)waitpid(pid, NULL, 0);
 }
-

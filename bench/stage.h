@@ -5,8 +5,9 @@
  * @file
  * Where a suite plays: network namespaces of our own named prt-bench-NAME, veth pairs between them,
  * processes in them, a folder for their files. All of it goes with stage_destroy(); what a run that
- * was killed left behind goes when the next stage is made. Processes are ended by id, and only those
- * that were started here (with it their start time is written down). Needs root. Threads: one.
+ * was killed left behind goes when the next stage is made. Processes are ended by id, and only
+ * those that were started here (with it their start time is written down). Needs root. Threads:
+ * one.
  *
  * Nothing is ever put into the namespace that the program itself runs in.
  */
@@ -34,7 +35,7 @@ void stage_destroy(stage_t **stage_p);
 bool stage_interrupted(void);
 /** Folder for files, 0700, removed at the end. */
 const char *stage_folder(const stage_t *stage);
-/** Something failed: the folder stays until the next run, for its logs. */
+/** Something failed: the folder stays until the next run, for its logs. Not after a signal. */
 void stage_keep(stage_t *stage);
 /** Folder with our other programs: the one that this program lies in. */
 const char *stage_programs(void);

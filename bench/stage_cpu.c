@@ -43,7 +43,7 @@ double stage_cpu_us(pid_t pid)
 	double sum_us = 0;
 
 	while (folder != NULL && (entry = readdir(folder)) != NULL) {
-		pid_t other = (pid_t)atoi(entry->d_name);
+		pid_t other = (pid_t)strtol(entry->d_name, NULL, 10);
 		if (other > 0 && getpgid(other) == pid) {
 			sum_us += threads_us(other);
 		}

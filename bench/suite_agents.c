@@ -75,9 +75,9 @@ static int storm_measure(struct agents_suite *suite)
 	int ret = herd_start(&suite->herd, HERD);
 	while (ret == PR_OK && herd_ready(&suite->herd) < suite->herd.count) {
 		if (stage_interrupted() || pr_clock_monotonic_ns() - start_ns > WAIT_NS) {
-			(void)fprintf(stderr, "portreeve-bench: %u of %u agents are there after %llu s\n",
-			              herd_ready(&suite->herd), suite->herd.count,
-			              WAIT_NS / PR_NS_PER_S);
+			(void)fprintf(
+				stderr, "portreeve-bench: %u of %u agents are there after %llu s\n",
+				herd_ready(&suite->herd), suite->herd.count, WAIT_NS / PR_NS_PER_S);
 			return PR_ETIMEOUT;
 		}
 		doze_ms(10);
@@ -128,8 +128,9 @@ static void verdicts_measure(struct agents_suite *suite)
 		traffic_histogram_merge(latency, &board->places[i].latency);
 	}
 	bench_series_add(&value, traffic_histogram_us(latency, 0.99));
-	(void)snprintf(note, sizeof(note), "%d questions a second of all; p50 %.0f us, %llu of %llu answered",
-	               RATE, traffic_histogram_us(latency, 0.5), (unsigned long long)answered,
+	(void)snprintf(note, sizeof(note),
+	               "%d questions a second of all; p50 %.0f us, %llu of %llu answered", RATE,
+	               traffic_histogram_us(latency, 0.5), (unsigned long long)answered,
 	               (unsigned long long)asked);
 	row_print(suite, "agents.verdict.p99", "us", &value, note);
 	free(latency);
@@ -167,7 +168,8 @@ static int policy_measure(struct agents_suite *suite)
 		}
 		bench_series_add(&value, (double)(pr_clock_monotonic_ns() - start_ns) / 1e6);
 	}
-	row_print(suite, "agents.policy", "ms", &value, "from the commit's answer to the last of them");
+	row_print(suite, "agents.policy", "ms", &value,
+	          "from the commit's answer to the last of them");
 	return PR_OK;
 }
 

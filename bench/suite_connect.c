@@ -7,6 +7,7 @@
 #include "base/clock.h"
 #include "base/err.h"
 #include "bench/arm.h"
+#include "bench/attribute.h"
 #include "bench/bench.h"
 #include "bench/echo.h"
 
@@ -55,11 +56,10 @@ static const struct {
 	[PAIR_OURS] = { "portreeve", ARM_PORTREEVE, true },
 };
 
-static const char policy[] =
-	"mode enforce default\n"
-	"rule 10 allow from any to 10.77.0.0/16 tcp/9000 comment \"bench\"\n"
-	"rule 20 allow from any to any tcp/9000 comment \"bench, both ends\"\n"
-	"rule 30 allow from any to 10.78.0.1 tcp/7999 comment \"echo\"\n";
+static const char policy[] = "mode enforce default\n"
+			     "rule 10 allow from any to 10.77.0.0/16 tcp/9000 comment \"bench\"\n"
+			     "rule 20 allow from any to any tcp/9000 comment \"bench, both ends\"\n"
+			     "rule 30 allow from any to 10.78.0.1 tcp/7999 comment \"echo\"\n";
 
 /* ---- set-up ---- */
 
@@ -97,7 +97,8 @@ static int arms_open(struct connect_suite *suite)
 			             .number = i + 1 };
 		int ret = arm_open(suite->stage, &suite->deploy, arm);
 		if (ret == PR_ENOENT && arm->kind == ARM_OPENSNITCH) {
-			bench_say(suite->config, "opensnitch is not there: ./check --deps unpacks it");
+			bench_say(suite->config,
+			          "opensnitch is not there: ./check --deps unpacks it");
 			continue;
 		}
 		if (ret != PR_OK) {
@@ -133,9 +134,32 @@ static int echo_measure(struct connect_suite *suite)
 	return ret;
 }
 
+/* Where nothing else is at work on connections. */
+static int attribute_measure(struct connect_suite *suite)
+{
+	struct attribute_plan plan;
+	struct attribute_result result;
+	unsigned number = suite->arms[NONE].number;
+
+	(void)snprintf(plan.server, sizeof(plan.server), "10.77.%u.1", number);
+	(void)snprintf(plan.source, sizeof(plan.source), "10.77.%u.2", number);
+	int ret = stage_call(suite->stage, suite->arms[NONE].client, attribute_run, &plan, &result,
+	                     sizeof(result));
+	if (ret == PR_OK && result.known != result.asked) {
+		bench_say(suite->config, "attribution alone: %llu of %llu known",
+		          (unsigned long long)result.known, (unsigned long long)result.asked);
+	}
+	suite->attribute_us = result.p50_us;
+	return ret;
+}
+
 static int round_run(struct connect_suite *suite, unsigned round)
 {
 	int ret = echo_measure(suite);
+
+	if (ret == PR_OK) {
+		ret = attribute_measure(suite);
+	}
 
 	for (unsigned i = 0; i < ARMS && ret == PR_OK && !stage_interrupted(); i++) {
 		/* Forwards, then backwards: nobody always comes after the same one. */
@@ -156,7 +180,21 @@ static int round_run(struct connect_suite *suite, unsigned round)
 
 /* ---- rows ---- */
 
-enum figure { RATE_1, RATE_64, ADDED_P50, ADDED_P99, CPU, AA, P_RATE_1, P_RATE_64, P_ADDED, P_CPU, ROWS };
+enum figure {
+	RATE_1,
+	RATE_64,
+	ADDED_P50,
+	ADDED_P99,
+	CPU,
+	ECHO,
+	ATTRIBUTE,
+	AA,
+	P_RATE_1,
+	P_RATE_64,
+	P_ADDED,
+	P_CPU,
+	ROWS
+};
 
 static void rows_make(struct bench_row *rows)
 {
@@ -168,6 +206,8 @@ static void rows_make(struct bench_row *rows)
 		[ADDED_P50] = { "connect.added.p50", "us", "one in flight, over none" },
 		[ADDED_P99] = { "connect.added.p99", "us", "one in flight, over none" },
 		[CPU] = { "connect.cpu", "us", "whole machine, a connection, 64 in flight" },
+		[ECHO] = { "connect.echo.rtt", "us", "CurveZMQ echo, back to back" },
+		[ATTRIBUTE] = { "connect.attribution", "us", "the step alone, p50" },
 		[AA] = { "connect.control", "1/s", "A/A: the same twice, 64 in flight" },
 		[P_RATE_1] = { "connect.pair.rate.1", "1/s", "both ends held, two agents" },
 		[P_RATE_64] = { "connect.pair.rate.64", "1/s", "both ends held, two agents" },
@@ -218,6 +258,8 @@ static void rows_add(struct connect_suite *suite, struct bench_row *rows, bool p
 		}
 	}
 	bench_row_pair(&rows[ADDED_P50], "echo_budget", at[OURS][ONE].p50_us - none_us, budget_us);
+	bench_series_add(&rows[ECHO].value, suite->echo_us);
+	bench_series_add(&rows[ATTRIBUTE].value, suite->attribute_us);
 	bench_series_add(&rows[AA].value, at[AGAIN][MANY].rate);
 	bench_row_pair(&rows[AA], "accept_all", at[AGAIN][MANY].rate, at[LIMIT][MANY].rate);
 }
@@ -261,7 +303,8 @@ static void totals_print(struct connect_suite *suite, const struct traffic_resul
 {
 	char note[128];
 
-	(void)snprintf(note, sizeof(note), "of %llu connections; whole p50 %.0f, p99 %.0f, p99.9 %.0f us",
+	(void)snprintf(note, sizeof(note),
+	               "of %llu connections; whole p50 %.0f, p99 %.0f, p99.9 %.0f us",
 	               (unsigned long long)(total->made + total->failed),
 	               traffic_histogram_us(&total->latency, 0.5),
 	               traffic_histogram_us(&total->latency, 0.99),

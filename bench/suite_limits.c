@@ -25,7 +25,8 @@ static const struct {
 	bool pair;
 } arm_table[ARMS] = {
 	[NONE] = { "none", "limits.none", "no firewall", ARM_NONE, false },
-	[SINGLE] = { "accept_all", "limits.accept_all", "OUTPUT, one and one", ARM_ACCEPT_ALL, false },
+	[SINGLE] = { "accept_all", "limits.accept_all", "OUTPUT, one and one", ARM_ACCEPT_ALL,
+	             false },
 	[BATCHED] = { "accept_all_batched", "limits.accept_all_batched",
 	              "OUTPUT, recvmmsg, two queues by CPU", ARM_BATCHED, false },
 	[PAIR] = { "accept_all.pair", "limits.accept_all.pair", "OUTPUT and INPUT, one and one",
@@ -79,8 +80,9 @@ static int set_up(struct limits *limits)
 	for (size_t i = 0; i < PR_ARRAY_LEN(a_frame); i++) {
 		char suffix[8];
 		(void)snprintf(suffix, sizeof(suffix), "%u", a_frame[i]);
-		limits->echo_rate[i] = row_of("limits.echo.", suffix, "1/s",
-		                              "requests a CPU-second of the server, in such frames");
+		limits->echo_rate[i] =
+			row_of("limits.echo.", suffix, "1/s",
+		               "requests a CPU-second of the server, in such frames");
 	}
 	limits->echo_rtt = row_of("limits.echo.rtt", "", "us", "one request, back to back");
 	int ret = echo_keys_new(&limits->echo.keys);

@@ -12,20 +12,23 @@
 #include "bench/bench.h"
 #include "bench/echo.h"
 #include "bench/herd.h"
+#include "bench/policy.h"
 #include "bench/sample.h"
 
-#define ROUNDS       20
-#define COMMITS      5
-#define RUN_NS       (250 * PR_NS_PER_MS)
-#define LOAD_NS      (1000 * PR_NS_PER_MS)
-#define TUPLES       1000
-#define CTL          "ctl"
-#define ASK          "ask"
-#define CTL_ADDRESS  "10.78.0.1"
-#define ECHO_PORT    7999
-#define RULES        10000
-#define ENDPOINTS    10000
-#define VISIBLE_MS   10000
+#define ROUNDS      20
+#define COMMITS     5
+#define RUN_NS      (250 * PR_NS_PER_MS)
+#define LOAD_NS     (1000 * PR_NS_PER_MS)
+#define TUPLES      1000
+#define CTL         "ctl"
+#define ASK         "ask"
+#define CTL_ADDRESS "10.78.0.1"
+#define ECHO_PORT   7999
+#define RULES       10000
+#define ENDPOINTS   10000
+#define VISIBLE_MS  10000
+
+#define CEDAR_REQUESTS 200 /* some 20 ms each for it */
 
 enum { PER_1, PER_16, LOAD, ROWS };
 
@@ -232,9 +235,10 @@ static int many_rules(struct verdicts_suite *suite)
 	struct bench_row row = { .metric = "verdicts.1.rules_10000", .unit = "1/s" };
 	int ret = rules_commit(suite, RULES, 0);
 
-	(void)snprintf(row.note, sizeof(row.note),
-	               "as verdicts.1, %d rules for %d endpoints", RULES, ENDPOINTS);
-	for (unsigned i = 0; i < ROUNDS / 2 && ret == PR_OK && !stage_interrupted(); i++) {
+	(void)snprintf(row.note, sizeof(row.note), "as verdicts.1, %d rules for %d endpoints",
+	               RULES, ENDPOINTS);
+	uint64_t rounds = suite->config->rounds != 0 ? suite->config->rounds : ROUNDS / 2;
+	for (unsigned i = 0; i < rounds && ret == PR_OK && !stage_interrupted(); i++) {
 		struct ask_figures worker = { 0 }, echo = { 0 };
 		ret = pair_run(suite, 1, i % 2 == 0, &worker, &echo);
 		bench_series_add(&row.value, worker.per_cpu_second);
@@ -256,7 +260,8 @@ static int visible_wait(struct verdicts_suite *suite, uint64_t revision, pid_t w
 		struct watch_plan plan = { .ask = plan_of(suite, false, worker, 1),
 			                   .revision = revision,
 			                   .timeout_ms = VISIBLE_MS };
-		watchers[worker] = stage_fork(suite->stage, ASK, watch_revision, &plan, &fds[worker]);
+		watchers[worker] =
+			stage_fork(suite->stage, ASK, watch_revision, &plan, &fds[worker]);
 		if (watchers[worker] < 0) {
 			return (int)watchers[worker];
 		}
@@ -299,8 +304,43 @@ static int visible_measure(struct verdicts_suite *suite)
 		whole_ms = (double)(last_ns - begin_ns) / 1e6;
 	}
 	(void)snprintf(row.note, sizeof(row.note),
-	               "%d rules, %d endpoints, both workers; %.0f ms with the command itself", RULES,
-	               ENDPOINTS, whole_ms);
+	               "%d rules, %d endpoints, both workers; %.0f ms with the command itself",
+	               RULES, ENDPOINTS, whole_ms);
+	bench_row_print(suite->config, &row);
+	return PR_OK;
+}
+
+/* ---- Cedar on an equal policy ---- */
+
+static int cedar_measure(struct verdicts_suite *suite)
+{
+	struct bench_row row = { .metric = "verdicts.cedar.rules_10000", .unit = "ns" };
+	char path[2 * STAGE_PATH_BYTES], output[STAGE_OUTPUT_BYTES];
+	const char *folder = stage_folder(suite->stage);
+	double ours_ns = 0;
+
+	(void)snprintf(path, sizeof(path), "%s/cedar.json", folder);
+	if (stage_shell(suite->stage, NULL, NULL, "test -d '%s/peers/cedar/node_modules'",
+	                stage_programs()) != PR_OK) {
+		bench_say(suite->config, "cedar is not there: ./check --deps fetches it");
+		return PR_OK;
+	}
+	int ret = bench_policy_dump(path, RULES, CEDAR_REQUESTS, &ours_ns);
+	if (ret == PR_OK) {
+		ret = stage_shell(suite->stage, NULL, output,
+		                  "cd '%s/peers/cedar' && node ./cedar.mjs '%s' 5",
+		                  stage_programs(), path);
+	}
+	const char *found = ret == PR_OK ? strstr(output, "\"ns\":") : NULL;
+	if (found == NULL) {
+		bench_say(suite->config, "cedar gave no figure, or another decision than ours");
+		return PR_OK;
+	}
+	bench_series_add(&row.value, ours_ns);
+	bench_row_pair(&row, "cedar", ours_ns, strtod(found + 5, NULL));
+	(void)snprintf(row.note, sizeof(row.note),
+	               "ours on cedar's policy: allow rules alone, %d requests, decisions equal",
+	               CEDAR_REQUESTS);
 	bench_row_print(suite->config, &row);
 	return PR_OK;
 }
@@ -318,7 +358,10 @@ static int suite_run(struct verdicts_suite *suite)
 	if (ret == PR_OK && !stage_interrupted()) {
 		ret = visible_measure(suite);
 	}
-	return ret == PR_OK && !stage_interrupted() ? bench_suite_policy(suite->config) : ret;
+	if (ret == PR_OK && !stage_interrupted()) {
+		ret = bench_suite_policy(suite->config);
+	}
+	return ret == PR_OK && !stage_interrupted() ? cedar_measure(suite) : ret;
 }
 
 int bench_suite_verdicts(const struct bench_config *config)

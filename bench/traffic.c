@@ -30,7 +30,8 @@ static unsigned bucket_of(uint64_t value_ns)
 		return (unsigned)value_ns;
 	}
 	unsigned shift = 63 - (unsigned)__builtin_clzll(value_ns) - 6;
-	unsigned bucket = (shift + 1) * TRAFFIC_SLOTS + (unsigned)(value_ns >> shift) - TRAFFIC_SLOTS;
+	unsigned bucket =
+		(shift + 1) * TRAFFIC_SLOTS + (unsigned)(value_ns >> shift) - TRAFFIC_SLOTS;
 	return bucket < TRAFFIC_BUCKETS ? bucket : TRAFFIC_BUCKETS - 1;
 }
 

@@ -3,9 +3,9 @@
 
 /**
  * @file
- * New TCP connections, as fast as they are answered, and how long connect() took. A client ends each
- * with a reset, so that no port waits. Functions for stage_fork(): they run in processes of their
- * own, one thread each.
+ * New TCP connections, as fast as they are answered, and how long connect() took. A client ends
+ * each with a reset, so that no port waits. Functions for stage_fork(): they run in processes of
+ * their own, one thread each.
  */
 
 #include <stdint.h>
@@ -28,9 +28,9 @@ void traffic_histogram_merge(struct traffic_histogram *into, const struct traffi
 double traffic_histogram_us(const struct traffic_histogram *histogram, double share);
 
 struct traffic_plan {
-	char server[46];   /* IPv4 address */
-	char source[46];   /* first source address; the next ones follow it */
-	unsigned sources;  /* addresses that take turns */
+	char server[46];  /* IPv4 address */
+	char source[46];  /* first source address; the next ones follow it */
+	unsigned sources; /* addresses that take turns */
 	unsigned in_flight;
 	uint64_t duration_ns; /* then what is open is waited for, 8 s at most */
 };

@@ -232,8 +232,13 @@ void bus_client_destroy(bus_client_t **client_p);
  * client's own.
  */
 int bus_client_fd(const bus_client_t *client);
-/** The descriptor is readable. After a send the client wakes by itself. */
+/** The descriptor is readable. */
 void bus_client_wake(bus_client_t *client);
+/**
+ * Something may wait that the descriptor no longer tells of: a send takes wake-ups with it. Whoever
+ * sends must receive (and look at the link) until this is false before going to sleep.
+ */
+bool bus_client_due(const bus_client_t *client);
 /** Borrowed until the next receive. PR_EAGAIN when nothing waits. */
 int bus_client_receive(bus_client_t *client, const uint8_t **ret_data,
                        size_t *ret_bytes) _must_check_;
@@ -265,7 +270,8 @@ enum bus_link {
 };
 /** From the socket's monitor; cheap. */
 enum bus_link bus_client_link(bus_client_t *client);
-/** Rises with every handshake: a link that went and came between two looks is another connection. */
+/** Rises with every handshake: a link that went and came between two looks is another connection.
+ */
 uint64_t bus_client_connection(const bus_client_t *client);
 
 /* ---- enrolment token ---- */

@@ -19,7 +19,7 @@ struct bus_client {
 	size_t frame_max_bytes;
 	enum bus_link link;
 	uint64_t connection; /* handshakes so far */
-	int epoll_fd;         /* the socket's descriptor and the monitor's */
+	int epoll_fd;        /* the socket's descriptor and the monitor's */
 	bool waits_for_wake;
 	/*
 	 * Something may wait at the socket, at the monitor. Which of the two woke us is not known:
@@ -155,6 +155,11 @@ int bus_client_fd(const bus_client_t *client)
 void bus_client_wake(bus_client_t *client)
 {
 	client->frames_due = client->news_due = true;
+}
+
+bool bus_client_due(const bus_client_t *client)
+{
+	return client->frames_due || client->news_due;
 }
 
 /* After a plain refusal zmq gives up for ever; but a key can be admitted later. */

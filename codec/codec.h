@@ -135,8 +135,7 @@ size_t codec_frame_bytes(enum codec_type type, size_t count);
  * @retval PR_EMALF    Not a frame of that type.
  */
 int codec_records_join(enum codec_type type, uint8_t frame[static CODEC_FRAME_MAX_BYTES],
-                       size_t *frame_bytes, const uint8_t *more,
-                       size_t more_bytes) _must_check_;
+                       size_t *frame_bytes, const uint8_t *more, size_t more_bytes) _must_check_;
 
 /**
  * Decode a frame of a hot message.

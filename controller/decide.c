@@ -256,8 +256,8 @@ static void ask_policy(const struct decision *decision, struct policy_verdict *r
 	know_initiator(&decision->near_end, &ask);
 	know_terminator(request, &ask);
 	policy_request_mark_pending(decision->context->image, &ask);
-	policy_image_evaluate(decision->context->image, &ask, decision->context->now_wall_ns,
-	                      ret_said);
+	policy_image_evaluate_cached(decision->context->image, decision->context->cache, &ask,
+	                             decision->context->now_wall_ns, ret_said);
 }
 
 static bool is_quarantined(const struct decision *decision, const struct pr_uuid *id)

@@ -47,6 +47,7 @@ struct decide_context {
 	const directory_t *directory;
 	flow_table_t *flows;
 	const policy_image_t *image;             /* NULL: none yet, everything is denied */
+	policy_cache_t *cache;                   /* of this worker; NULL: without */
 	const struct quarantine_set *quarantine; /* NULL: nobody */
 	struct decide_counters *counters;
 	uint64_t now_ns;      /* monotonic */

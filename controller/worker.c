@@ -22,6 +22,7 @@ struct worker {
 	struct worker_counters counters;
 	flow_table_t *flows;
 	waiting_t *waiting;
+	policy_cache_t *cache; /* what the policy said of late */
 	struct pr_log_limit malformed_limit;
 	size_t slot_count;
 	struct outbox_slot slots[OUTBOX_SLOTS];
@@ -39,7 +40,8 @@ worker_t *worker_new(const struct worker_ops *ops, uint64_t secret)
 	worker->ops = *ops;
 	worker->flows = flow_table_new(FLOW_COUNT_MAX, secret);
 	worker->waiting = waiting_new(WORKER_WAITING_MAX, secret);
-	if (worker->flows == NULL || worker->waiting == NULL) {
+	worker->cache = policy_cache_new(POLICY_CACHE_DEFAULT_BYTES);
+	if (worker->flows == NULL || worker->waiting == NULL || worker->cache == NULL) {
 		return NULL;
 	}
 	return take_ptr(worker);
@@ -52,6 +54,7 @@ void worker_destroy(worker_t **worker_p)
 	}
 	flow_table_destroy(&(*worker_p)->flows);
 	waiting_destroy(&(*worker_p)->waiting);
+	policy_cache_destroy(&(*worker_p)->cache);
 	free(*worker_p);
 	*worker_p = NULL;
 }
@@ -125,6 +128,7 @@ static struct decide_context context_of(worker_t *worker, uint64_t directory_wan
 	return (struct decide_context){ .directory = sight.directory,
 		                        .flows = worker->flows,
 		                        .image = sight.image,
+		                        .cache = worker->cache,
 		                        .quarantine = sight.quarantine,
 		                        .counters = &worker->counters.decide,
 		                        .now_ns = now_ns,

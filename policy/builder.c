@@ -67,8 +67,7 @@ void *policy_builder_temporary(struct policy_builder *builder, size_t count, siz
 
 static size_t class_head_bytes(const struct policy_builder *builder)
 {
-	size_t ranks_bytes = (builder->block_count * sizeof(uint32_t) + 7) & ~(size_t)7;
-	return builder->block_count * sizeof(uint64_t) + ranks_bytes;
+	return policy_class_head_bytes(builder->block_count);
 }
 
 static uint32_t scratch_hash(const struct policy_builder *builder, uint32_t *ret_words)
@@ -101,13 +100,45 @@ static bool class_equals(const struct policy_builder *builder, uint32_t class_of
 	return true;
 }
 
+static uint32_t scratch_count(const struct policy_builder *builder)
+{
+	uint32_t count = 0;
+	for (uint32_t i = 0; i < builder->word_count; i++) {
+		if (builder->scratch[i] != 0) {
+			count += policy_popcount(builder->scratch[i]);
+		}
+	}
+	return count;
+}
+
+/* Before the class: how many rules, and which if they are few. */
+static void class_write_few(const struct policy_builder *builder, uint32_t offset, uint32_t count)
+{
+	uint32_t *end = (uint32_t *)(builder->bytes + offset);
+	end[-1] = count;
+	if (count > POLICY_FEW) {
+		return;
+	}
+	for (uint32_t i = 0, nth = 0; nth < count; i++) {
+		for (uint64_t bits = builder->scratch[i]; bits != 0; bits &= bits - 1) {
+			nth++;
+			end[-1 - (int)nth] = i * 64 + (uint32_t)__builtin_ctzll(bits);
+		}
+	}
+}
+
 static uint32_t class_write(struct policy_builder *builder, uint32_t word_count)
 {
+	uint32_t count = scratch_count(builder);
+	size_t few_bytes = ((count <= POLICY_FEW ? count : 0) / 2 + 1) * sizeof(uint64_t);
 	size_t head_bytes = class_head_bytes(builder);
-	uint32_t offset = policy_builder_alloc(builder, head_bytes + word_count * sizeof(uint64_t));
+	uint32_t offset = policy_builder_alloc(builder, few_bytes + head_bytes +
+	                                                        word_count * sizeof(uint64_t));
 	if (offset == 0) {
 		return 0;
 	}
+	offset += (uint32_t)few_bytes;
+	class_write_few(builder, offset, count);
 	uint64_t *summary = (uint64_t *)(builder->bytes + offset);
 	uint32_t *ranks = (uint32_t *)(summary + builder->block_count);
 	uint64_t *words = (uint64_t *)(builder->bytes + offset + head_bytes);
@@ -291,21 +322,47 @@ static size_t apply_changes(struct policy_builder *builder, const struct change 
 	return i;
 }
 
-static uint32_t write_intervals(struct policy_builder *builder, const struct change *changes,
-                                size_t count, uint16_t *holds, uint32_t keys, uint32_t classes)
+/* Intervals on their way into the image. */
+struct ranges {
+	struct change *changes;
+	size_t change_count;
+	uint16_t *holds;         /* by rule */
+	struct policy_key *keys; /* starts */
+	uint32_t *classes;
+	uint32_t count;
+};
+
+static void ranges_done(struct ranges *ranges)
 {
-	uint32_t intervals = 0;
-	size_t i = 0;
-	while (i < count && policy_builder_good(builder)) {
-		struct policy_key key = changes[i].key;
-		i += apply_changes(builder, changes + i, count - i, holds);
-		uint32_t class_offset = policy_builder_class_keep(builder);
-		((struct policy_key *)(builder->bytes + keys))[intervals] = key;
-		((uint32_t *)(builder->bytes + classes))[intervals] = class_offset;
-		intervals++;
+	free(ranges->changes);
+	free(ranges->holds);
+	free(ranges->keys);
+	free(ranges->classes);
+}
+
+/* Failure leaves none, and is in the builder. */
+static void ranges_make(struct policy_builder *builder, const struct policy_array *spans,
+                        struct ranges *ret_ranges)
+{
+	size_t most = spans->count * 2;
+	struct ranges ranges = {
+		.changes = policy_builder_temporary(builder, most, sizeof(struct change)),
+		.holds = policy_builder_temporary(builder, builder->rule_count, sizeof(uint16_t)),
+		.keys = policy_builder_temporary(builder, most, sizeof(struct policy_key)),
+		.classes = policy_builder_temporary(builder, most, sizeof(uint32_t)),
+	};
+	if (policy_builder_good(builder)) {
+		ranges.change_count = make_changes(spans, ranges.changes);
+	}
+	for (size_t i = 0; i < ranges.change_count && policy_builder_good(builder);) {
+		struct policy_key key = ranges.changes[i].key;
+		i += apply_changes(builder, ranges.changes + i, ranges.change_count - i,
+		                   ranges.holds);
+		ranges.keys[ranges.count] = key;
+		ranges.classes[ranges.count++] = policy_builder_class_keep(builder);
 	}
 	memset(builder->scratch, 0, builder->word_count * sizeof(uint64_t));
-	return intervals;
+	*ret_ranges = ranges;
 }
 
 void policy_builder_intervals(struct policy_builder *builder, const struct policy_array *spans,
@@ -314,26 +371,71 @@ void policy_builder_intervals(struct policy_builder *builder, const struct polic
 	if (spans->count == 0 || !policy_builder_good(builder)) {
 		return;
 	}
-	_cleanup_(pr_free) struct change *changes =
-		policy_builder_temporary(builder, spans->count * 2, sizeof(*changes));
-	_cleanup_(pr_free) uint16_t *holds =
-		policy_builder_temporary(builder, builder->rule_count, sizeof(*holds));
-	if (changes == NULL || holds == NULL) {
-		return;
-	}
-	size_t count = make_changes(spans, changes);
-	size_t keys = 1;
-	for (size_t i = 1; i < count; i++) {
-		keys += policy_key_compare(&changes[i].key, &changes[i - 1].key) != 0;
-	}
+	_cleanup_(ranges_done) struct ranges ranges = { 0 };
+	ranges_make(builder, spans, &ranges);
+	size_t keys_bytes = ranges.count * sizeof(struct policy_key);
+	size_t classes_bytes = ranges.count * sizeof(uint32_t);
 	struct policy_intervals intervals = {
-		.keys = policy_builder_alloc(builder, keys * sizeof(struct policy_key)),
-		.classes = policy_builder_alloc(builder, keys * sizeof(uint32_t)),
+		.count = ranges.count,
+		.keys = policy_builder_alloc(builder, keys_bytes),
+		.classes = policy_builder_alloc(builder, classes_bytes),
 	};
 	if (!policy_builder_good(builder)) {
 		return;
 	}
-	intervals.count =
-		write_intervals(builder, changes, count, holds, intervals.keys, intervals.classes);
+	memcpy(builder->bytes + intervals.keys, ranges.keys, keys_bytes);
+	memcpy(builder->bytes + intervals.classes, ranges.classes, classes_bytes);
 	*ret_intervals = intervals;
+}
+
+/* ---- ports ---- */
+
+#define PAGE_PORTS 256U
+#define PAGE_BYTES (PAGE_PORTS * sizeof(struct policy_port))
+
+/* The page of @p ports: @p before if it is the same, else a new one. */
+static uint32_t write_page(struct policy_builder *builder, const struct policy_port *ports,
+                           uint32_t before)
+{
+	if (before != 0 && memcmp(builder->bytes + before, ports, PAGE_BYTES) == 0) {
+		return before;
+	}
+	uint32_t offset = policy_builder_alloc(builder, PAGE_BYTES);
+	if (offset != 0) {
+		memcpy(builder->bytes + offset, ports, PAGE_BYTES);
+	}
+	return offset;
+}
+
+static struct policy_port port_of(const struct policy_builder *builder, uint32_t class_offset)
+{
+	const struct policy_image *image = (const struct policy_image *)builder->bytes;
+	struct policy_port port = { .class_offset = class_offset };
+	if (policy_class_count(image, class_offset) == 1) {
+		port.only = policy_class_rule(image, class_offset, 0) + 1;
+	}
+	return port;
+}
+
+uint32_t policy_builder_ports(struct policy_builder *builder, const struct policy_array *spans)
+{
+	_cleanup_(ranges_done) struct ranges ranges = { 0 };
+	struct policy_port ports[PAGE_PORTS], now = { 0 };
+	uint32_t page = 0, next = 0;
+	if (spans->count == 0 || !policy_builder_good(builder)) {
+		return 0;
+	}
+	ranges_make(builder, spans, &ranges);
+	uint32_t pages = policy_builder_alloc(builder, PAGE_PORTS * sizeof(uint32_t));
+	for (uint32_t port = 0; port <= UINT16_MAX && policy_builder_good(builder); port++) {
+		if (next < ranges.count && ranges.keys[next].low == port) {
+			now = port_of(builder, ranges.classes[next++]);
+		}
+		ports[port % PAGE_PORTS] = now;
+		if (port % PAGE_PORTS == PAGE_PORTS - 1) {
+			page = write_page(builder, ports, page);
+			((uint32_t *)(builder->bytes + pages))[port / PAGE_PORTS] = page;
+		}
+	}
+	return policy_builder_good(builder) ? pages : 0;
 }

@@ -142,12 +142,47 @@ static void write_any(struct policy_builder *builder)
 		for (uint32_t i = 0; i < builder->rule_count; i++) {
 			if (!(rules[i].constrained & named)) {
 				any[i / 64] |= 1ULL << i % 64;
+				policy_scratch_set(builder, i);
 			}
 		}
 		for (uint32_t i = 0; i < words; i++) {
 			any[words + i / 64] |= any[i] != 0 ? 1ULL << i % 64 : 0;
 		}
+		builder->image.any_classes[field] = policy_builder_class(builder);
 	}
+}
+
+static int compare_times(const void *left, const void *right)
+{
+	const uint64_t *a = left, *b = right;
+	return *a == *b ? 0 : *a < *b ? -1 : 1;
+}
+
+/* The times at which rules expire, each once, in order. */
+static void write_expiries(struct policy_builder *builder)
+{
+	_cleanup_(pr_free) uint64_t *times =
+		policy_builder_temporary(builder, builder->rule_count, sizeof(*times));
+	uint32_t found = 0, count = 0;
+	for (uint32_t i = 0; times != NULL && i < builder->rule_count; i++) {
+		if (builder->rules[i]->expires_wall_ns != 0) {
+			times[found++] = builder->rules[i]->expires_wall_ns;
+		}
+	}
+	if (found > 0) {
+		qsort(times, found, sizeof(*times), compare_times);
+	}
+	for (uint32_t i = 0; i < found; i++) {
+		if (i == 0 || times[i] != times[count - 1]) {
+			times[count++] = times[i];
+		}
+	}
+	uint32_t offset = policy_builder_alloc(builder, count * sizeof(*times));
+	if (offset != 0 && count > 0) {
+		memcpy(builder->bytes + offset, times, count * sizeof(*times));
+	}
+	builder->image.expiries = offset;
+	builder->image.expiry_count = count;
 }
 
 static void builder_done(struct policy_builder *builder)
@@ -171,6 +206,7 @@ static void compile_all(struct policy_builder *builder, const struct policy_endp
 	static void (*const parts[])(struct policy_builder *) = {
 		write_rules,
 		write_any,
+		write_expiries,
 		policy_compile_services,
 		policy_compile_addresses,
 		policy_compile_users,
@@ -185,6 +221,13 @@ static void compile_all(struct policy_builder *builder, const struct policy_endp
 	for (size_t i = 0; i < PR_ARRAY_LEN(parts) && policy_builder_good(builder); i++) {
 		parts[i](builder);
 	}
+	(void)policy_builder_alloc(builder, sizeof(uint64_t)); /* one word is read beyond a class */
+}
+
+static uint64_t serial_next(void)
+{
+	static _Atomic uint64_t last;
+	return ++last;
 }
 
 int policy_image_compile(const policy_model_t *model, const struct policy_endpoint *endpoints,
@@ -198,6 +241,7 @@ int policy_image_compile(const policy_model_t *model, const struct policy_endpoi
 	int err = builder.no_memory ? PR_ENOMEM : builder.too_big ? PR_ETOOBIG : PR_OK;
 	if (err == PR_OK) {
 		builder.image.size_bytes = builder.used_bytes;
+		builder.image.serial = serial_next();
 		builder.image.revision = revision;
 		builder.image.rule_count = builder.rule_count;
 		builder.image.word_count = builder.word_count;

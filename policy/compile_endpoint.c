@@ -197,9 +197,37 @@ static void endpoint_modes(const struct policy_builder *builder, const struct gr
 
 /* ---- tables ---- */
 
-static uint32_t endpoint_hash(const void *bytes, uint32_t entries, uint32_t index)
+/* At most a third full: a probe that goes on costs more than the room. */
+static void write_slots(struct policy_builder *builder, uint32_t entries, uint32_t count)
 {
-	return policy_uuid_hash(&POLICY_AT(bytes, entries, struct policy_image_endpoint)[index].id);
+	uint32_t slot_count = 8;
+	while (slot_count < count * 3) {
+		slot_count *= 2;
+	}
+	uint32_t offset =
+		policy_builder_alloc(builder, slot_count * sizeof(struct policy_endpoint_slot));
+	if (offset == 0) {
+		return;
+	}
+	const struct policy_image_endpoint *endpoints =
+		POLICY_AT(builder->bytes, entries, struct policy_image_endpoint);
+	struct policy_endpoint_slot *slots =
+		(struct policy_endpoint_slot *)(builder->bytes + offset);
+	for (uint32_t i = 0; i < count; i++) {
+		uint32_t slot = policy_uuid_hash(&endpoints[i].id) & (slot_count - 1);
+		while (slots[slot].index != 0) {
+			slot = (slot + 1) & (slot_count - 1);
+		}
+		slots[slot] = (struct policy_endpoint_slot){
+			.id = endpoints[i].id,
+			.classes = { endpoints[i].classes[0], endpoints[i].classes[1] },
+			.index = i + 1,
+			.mode = endpoints[i].mode,
+		};
+	}
+	builder->image.endpoints = (struct policy_table){
+		.slots = offset, .slot_mask = slot_count - 1, .entries = entries, .count = count
+	};
 }
 
 static uint32_t group_hash(const void *bytes, uint32_t entries, uint32_t index)
@@ -264,8 +292,7 @@ void policy_compile_endpoints(struct policy_builder *builder)
 	compile_side(builder, POLICY_SIDE_SOURCE, entries);
 	compile_side(builder, POLICY_SIDE_DESTINATION, entries);
 	if (policy_builder_good(builder)) {
-		policy_builder_table(builder, &builder->image.endpoints, entries, count,
-		                     endpoint_hash);
+		write_slots(builder, entries, count);
 	}
 	write_groups(builder);
 }

@@ -6,14 +6,6 @@
 
 /* Who is in which group. */
 
-uint32_t policy_uuid_hash(const struct pr_uuid *id)
-{
-	uint64_t halves[2];
-	memcpy(halves, id->bytes, sizeof(halves));
-	uint64_t hash = (halves[0] ^ halves[1] >> 32 ^ halves[1] << 32) * 0xd6e8feb86659fd93ULL;
-	return (uint32_t)(hash >> 32);
-}
-
 uint32_t policy_builder_endpoint_find(const struct policy_builder *builder,
                                       const struct pr_uuid *id)
 {

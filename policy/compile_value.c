@@ -1,26 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
+#include <endian.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "policy/image.h"
 
 /* ---- services ---- */
-
-enum policy_port_table policy_port_table_of(uint8_t proto)
-{
-	switch (proto) {
-	case POLICY_PROTO_TCP:
-		return POLICY_PORTS_TCP;
-	case POLICY_PROTO_UDP:
-		return POLICY_PORTS_UDP;
-	case POLICY_PROTO_ICMP:
-		return POLICY_PORTS_ICMP;
-	case POLICY_PROTO_ICMP6:
-		return POLICY_PORTS_ICMP6;
-	default:
-		return _POLICY_PORTS_MAX;
-	}
-}
 
 static void compile_ports(struct policy_builder *builder, uint8_t proto)
 {
@@ -42,8 +27,7 @@ static void compile_ports(struct policy_builder *builder, uint8_t proto)
 			span->rule = i;
 		}
 	}
-	policy_builder_intervals(builder, &spans,
-	                         &builder->image.ports[policy_port_table_of(proto)]);
+	builder->image.ports[policy_port_table_of(proto)] = policy_builder_ports(builder, &spans);
 	policy_array_done(&spans);
 }
 
@@ -93,12 +77,9 @@ void policy_compile_services(struct policy_builder *builder)
 
 struct policy_key policy_key_of(const struct pr_addr *addr)
 {
-	struct policy_key key = { 0 };
-	for (size_t i = 0; i < 8; i++) {
-		key.high = key.high << 8 | addr->bytes[i];
-		key.low = key.low << 8 | addr->bytes[i + 8];
-	}
-	return key;
+	uint64_t halves[2];
+	memcpy(halves, addr->bytes, sizeof(halves));
+	return (struct policy_key){ .high = be64toh(halves[0]), .low = be64toh(halves[1]) };
 }
 
 static struct policy_key prefix_end(const struct pr_prefix *prefix)

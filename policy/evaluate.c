@@ -18,13 +18,12 @@ struct scan {
 static void scan_start(const struct policy_views *views, struct scan *scan)
 {
 	*scan = (struct scan){ .block_count = views->image->block_count };
-	bool port_known = views->fields[POLICY_FIELD_PORT].any != NULL;
-	for (unsigned field = 0; field < _POLICY_FIELD_MAX; field++) {
-		/* A known port's class already has only rules of its protocol. */
-		bool needless = field == POLICY_FIELD_PROTO && port_known;
-		if (views->fields[field].any != NULL && !needless) {
-			scan->fields[scan->field_count++] = &views->fields[field];
-		}
+	uint32_t active = views->active;
+	if (active & BIT(POLICY_FIELD_PORT)) {
+		active &= ~BIT(POLICY_FIELD_PROTO); /* its class has only rules of the protocol */
+	}
+	for (; active != 0; active &= active - 1) {
+		scan->fields[scan->field_count++] = &views->fields[__builtin_ctz(active)];
 	}
 }
 
@@ -81,6 +80,7 @@ struct outcome {
 	uint32_t perhaps_count;
 	bool perhaps_allow; /* a rule that may match allows */
 	bool perhaps_deny, perhaps_reject;
+	bool path_compared; /* with a pattern */
 	uint32_t depends;
 	uint64_t valid_until_wall_ns;
 };
@@ -94,12 +94,28 @@ static void depend_on(struct outcome *outcome, const struct policy_image_rule *r
 	}
 }
 
+static uint32_t rule_patterns(const struct policy_image_rule *rule)
+{
+	return (rule->process != 0 ? BIT(POLICY_FIELD_PROCESS) : 0) |
+	       (rule->to_process != 0 ? BIT(POLICY_FIELD_TO_PROCESS) : 0);
+}
+
 /* One candidate. Returns true when it decides. */
 static bool judge_rule(const struct policy_views *views, uint32_t index, struct outcome *outcome)
 {
 	const struct policy_image_rule *rule = policy_views_rule(views, index);
-	if (policy_views_expired(views, rule) || policy_views_pattern_mismatch(views, index) != 0) {
+	if (policy_views_expired(views, rule)) {
 		return false;
+	}
+	if ((rule_patterns(rule) & ~views->pending) != 0) {
+		uint32_t mismatch = policy_views_pattern_mismatch(views, index);
+		outcome->path_compared = true;
+		if (mismatch != 0) {
+			bool idle =
+				rule->status == POLICY_STAGED && outcome->staged != POLICY_NO_INDEX;
+			outcome->depends |= idle ? 0 : mismatch & ~(mismatch - 1);
+			return false;
+		}
 	}
 	bool perhaps = policy_views_pending(views, index) != 0;
 	if (rule->status == POLICY_STAGED) {
@@ -125,7 +141,6 @@ static void judge(const struct policy_views *views, struct outcome *ret_outcome)
 {
 	struct scan scan;
 	uint32_t rule_count = views->image->rule_count;
-	*ret_outcome = (struct outcome){ .decider = POLICY_NO_INDEX, .staged = POLICY_NO_INDEX };
 	scan_start(views, &scan);
 	for (uint32_t index = scan_next(&scan, rule_count); index != POLICY_NO_INDEX;
 	     index = scan_next(&scan, rule_count)) {
@@ -137,18 +152,23 @@ static void judge(const struct policy_views *views, struct outcome *ret_outcome)
 
 /* ---- what the decision depended on ---- */
 
-/* A field that keeps a rule from matching; 0 if it does match or does not count. */
-static uint32_t excluding_field(const struct policy_views *views, uint32_t index)
+/* A port's class excludes by the protocol too. */
+static uint32_t with_protocol(unsigned field)
 {
-	for (unsigned field = 0; field < _POLICY_FIELD_MAX; field++) {
+	return field == POLICY_FIELD_PORT ? BIT(POLICY_FIELD_PORT) | BIT(POLICY_FIELD_PROTO)
+	                                  : BIT(field);
+}
+
+/* A field whose class does not have a rule; 0: all have it. */
+static uint32_t excluding_class(const struct policy_views *views, uint32_t index)
+{
+	for (uint32_t fields = views->active; fields != 0; fields &= fields - 1) {
+		unsigned field = (unsigned)__builtin_ctz(fields);
 		if (!policy_field_has(&views->fields[field], index)) {
-			return field == POLICY_FIELD_PORT
-			               ? BIT(POLICY_FIELD_PORT) | BIT(POLICY_FIELD_PROTO)
-			               : BIT(field);
+			return with_protocol(field);
 		}
 	}
-	uint32_t patterns = policy_views_pattern_mismatch(views, index);
-	return patterns & ~(patterns - 1);
+	return 0;
 }
 
 /* Does it matter whether an earlier rule matches? Not if it has expired, or another is reported. */
@@ -163,7 +183,7 @@ static bool counts(const struct policy_views *views, uint32_t index, const struc
 static uint64_t left_in_word(const struct policy_views *views, uint32_t fields, uint32_t word)
 {
 	uint64_t left = ~0ULL;
-	for (; fields != 0 && left != 0; fields &= fields - 1) {
+	for (fields &= views->active; fields != 0 && left != 0; fields &= fields - 1) {
 		left &= policy_field_word(&views->fields[__builtin_ctz(fields)], word);
 	}
 	return left;
@@ -172,7 +192,7 @@ static uint64_t left_in_word(const struct policy_views *views, uint32_t fields, 
 static uint64_t left_in_block(const struct policy_views *views, uint32_t fields, uint32_t block)
 {
 	uint64_t left = ~0ULL;
-	for (; fields != 0; fields &= fields - 1) {
+	for (fields &= views->active; fields != 0; fields &= fields - 1) {
 		left &= policy_field_summary(&views->fields[__builtin_ctz(fields)], block);
 	}
 	return left;
@@ -186,7 +206,7 @@ static uint32_t depend_word(const struct policy_views *views, const struct outco
 	uint64_t left = before & left_in_word(views, fields, word);
 	while (left != 0) {
 		uint32_t index = word * 64 + (uint32_t)__builtin_ctzll(left);
-		uint32_t more = counts(views, index, outcome) ? excluding_field(views, index) : 0;
+		uint32_t more = counts(views, index, outcome) ? excluding_class(views, index) : 0;
 		left &= left - 1;
 		left &= left_in_word(views, more & ~fields, word);
 		fields |= more;
@@ -202,6 +222,9 @@ static uint32_t depended_fields(const struct policy_views *views, const struct o
 {
 	uint32_t fields = outcome->depends;
 	uint32_t limit = views->image->rule_count;
+	if ((views->active & ~fields) == 0) {
+		return fields; /* no other field excludes any rule */
+	}
 	if (outcome->decider != POLICY_NO_INDEX) {
 		limit = outcome->decider;
 	}
@@ -223,21 +246,61 @@ static uint32_t depended_fields(const struct policy_views *views, const struct o
 	return fields;
 }
 
-/* ---- verdict ---- */
+/* ---- few candidates ---- */
 
-static enum policy_mode mode_of(const struct policy_views *views, enum policy_side side)
+/* A field that excludes a rule of the few; 0: none does. */
+static uint32_t excluding_few(const struct policy_tuple *tuple, uint32_t fields, uint32_t index)
 {
-	const struct policy_image_endpoint *endpoint = views->endpoints[side];
-	return endpoint != NULL ? endpoint->mode : views->image->default_mode;
+	for (; fields != 0; fields &= fields - 1) {
+		unsigned field = (unsigned)__builtin_ctz(fields);
+		if (!policy_tuple_has(tuple, field, index)) {
+			return with_protocol(field);
+		}
+	}
+	return 0;
 }
 
-static enum policy_mode asker_mode(const struct policy_views *views, uint32_t *fields)
+/* Out of line: rare, and its views would cost every request their stack. */
+__attribute__((noinline)) static bool judge_one(const struct policy_tuple *tuple,
+                                                uint64_t now_wall_ns, uint32_t index,
+                                                struct outcome *outcome)
 {
-	enum policy_mode near = mode_of(views, POLICY_SIDE_SOURCE);
-	enum policy_mode far = mode_of(views, POLICY_SIDE_DESTINATION);
-	bool differ = views->image->modes_differ;
+	struct policy_views views;
+	policy_views_make(tuple, now_wall_ns, &views);
+	return judge_rule(&views, index, outcome);
+}
+
+/*
+ * One field leaves few rules: look at them one by one, and gather what excludes each on the way.
+ * All others are excluded by that field. The same rules match as by judge().
+ */
+static uint32_t judge_few(const struct policy_tuple *tuple, const struct policy_few *few,
+                          uint64_t now_wall_ns, struct outcome *ret_outcome)
+{
+	uint32_t depends = with_protocol(few->field);
+	uint32_t fields = tuple->active & ~BIT(few->field);
+	if (tuple->active & BIT(POLICY_FIELD_PORT)) {
+		fields &= ~BIT(POLICY_FIELD_PROTO);
+	}
+	for (uint32_t i = 0; i < few->count; i++) {
+		uint32_t excluding = excluding_few(tuple, fields, few->rules[i]);
+		depends |= excluding;
+		if (excluding == 0 && judge_one(tuple, now_wall_ns, few->rules[i], ret_outcome)) {
+			break;
+		}
+	}
+	return depends | ret_outcome->depends;
+}
+
+/* ---- verdict ---- */
+
+static enum policy_mode asker_mode(const struct policy_tuple *tuple, uint32_t *fields)
+{
+	enum policy_mode near = tuple->modes[POLICY_SIDE_SOURCE];
+	enum policy_mode far = tuple->modes[POLICY_SIDE_DESTINATION];
+	bool differ = tuple->image->modes_differ;
 	uint32_t both = BIT(POLICY_FIELD_SOURCE) | BIT(POLICY_FIELD_DESTINATION);
-	switch (views->request->asker) {
+	switch (tuple->request->asker) {
 	case POLICY_END_NEAR:
 		*fields |= differ ? BIT(POLICY_FIELD_SOURCE) : 0;
 		return near;
@@ -250,12 +313,17 @@ static enum policy_mode asker_mode(const struct policy_views *views, uint32_t *f
 	}
 }
 
-static void decide(const struct policy_views *views, const struct outcome *outcome,
+static const struct policy_image_rule *rule_at(const policy_image_t *image, uint32_t index)
+{
+	return POLICY_AT(image, image->rules, struct policy_image_rule) + index;
+}
+
+static void decide(const policy_image_t *image, const struct outcome *outcome,
                    struct policy_verdict *verdict)
 {
 	enum policy_action last = POLICY_DENY;
 	if (outcome->decider != POLICY_NO_INDEX) {
-		const struct policy_image_rule *rule = policy_views_rule(views, outcome->decider);
+		const struct policy_image_rule *rule = rule_at(image, outcome->decider);
 		last = rule->action;
 		verdict->rule = rule->number;
 		verdict->lifeline = rule->number == 0;
@@ -276,28 +344,56 @@ static void decide(const struct policy_views *views, const struct outcome *outco
 	verdict->policy_action = reject ? POLICY_REJECT : POLICY_DENY;
 }
 
-void policy_image_evaluate(const policy_image_t *image, const struct policy_request *request,
-                           uint64_t now_wall_ns, struct policy_verdict *ret_verdict)
+static void finish(const struct policy_tuple *tuple, const struct outcome *outcome,
+                   uint32_t depends, struct policy_verdict *ret_verdict)
 {
-	struct policy_views views;
-	struct outcome outcome;
-	struct policy_verdict verdict = { .revision = image->revision };
-	policy_views_make(image, request, now_wall_ns, &views);
-	judge(&views, &outcome);
-	decide(&views, &outcome, &verdict);
-	verdict.depends = depended_fields(&views, &outcome);
-	verdict.valid_until_wall_ns = outcome.valid_until_wall_ns;
-	verdict.mode = asker_mode(&views, &verdict.depends);
+	const policy_image_t *image = tuple->image;
+	struct policy_verdict verdict = { .revision = image->revision, .depends = depends };
+	decide(image, outcome, &verdict);
+	verdict.valid_until_wall_ns = outcome->valid_until_wall_ns;
+	verdict.mode = asker_mode(tuple, &verdict.depends);
 	verdict.action = verdict.mode == POLICY_ENFORCE ? verdict.policy_action : POLICY_ALLOW;
 	verdict.would_deny = verdict.action != verdict.policy_action;
-	if (outcome.staged != POLICY_NO_INDEX) {
-		const struct policy_image_rule *rule = policy_views_rule(&views, outcome.staged);
+	if (outcome->staged != POLICY_NO_INDEX) {
+		const struct policy_image_rule *rule = rule_at(image, outcome->staged);
 		verdict.staged_rule = rule->number;
 		verdict.staged_action = rule->action;
 		verdict.would_deny |=
 			verdict.action == POLICY_ALLOW && rule->action != POLICY_ALLOW;
 	}
 	*ret_verdict = verdict;
+}
+
+bool policy_tuple_evaluate(const struct policy_tuple *tuple, uint64_t now_wall_ns,
+                           struct policy_verdict *ret_verdict)
+{
+	struct policy_views views;
+	struct outcome outcome = { .decider = POLICY_NO_INDEX, .staged = POLICY_NO_INDEX };
+	policy_views_make(tuple, now_wall_ns, &views);
+	judge(&views, &outcome);
+	finish(tuple, &outcome, depended_fields(&views, &outcome), ret_verdict);
+	return !outcome.path_compared;
+}
+
+void policy_tuple_evaluate_few(const struct policy_tuple *tuple, const struct policy_few *few,
+                               uint64_t now_wall_ns, struct policy_verdict *ret_verdict)
+{
+	struct outcome outcome = { .decider = POLICY_NO_INDEX, .staged = POLICY_NO_INDEX };
+	uint32_t depends = judge_few(tuple, few, now_wall_ns, &outcome);
+	finish(tuple, &outcome, depends, ret_verdict);
+}
+
+void policy_image_evaluate(const policy_image_t *image, const struct policy_request *request,
+                           uint64_t now_wall_ns, struct policy_verdict *ret_verdict)
+{
+	struct policy_tuple tuple;
+	struct policy_few few;
+	policy_tuple_make(image, request, &tuple);
+	if (policy_tuple_few(&tuple, &few)) {
+		policy_tuple_evaluate_few(&tuple, &few, now_wall_ns, ret_verdict);
+	} else {
+		(void)policy_tuple_evaluate(&tuple, now_wall_ns, ret_verdict);
+	}
 }
 
 void policy_request_mark_pending(const policy_image_t *image, struct policy_request *request)

@@ -8,7 +8,8 @@ static void explain_rule(const struct policy_views *views, uint32_t index,
 	*explanation = (struct policy_explanation){ 0 };
 	policy_image_rule_info(views->image, index, &explanation->rule);
 	for (unsigned field = 0; field < _POLICY_FIELD_MAX; field++) {
-		if (!policy_field_has(&views->fields[field], index)) {
+		if (views->active & 1U << field &&
+		    !policy_field_has(&views->fields[field], index)) {
 			explanation->mismatch |= 1U << field;
 		}
 	}
@@ -24,9 +25,11 @@ void policy_image_explain(const policy_image_t *image, const struct policy_reque
                           bool (*visit)(void *arg, const struct policy_explanation *explanation),
                           void *arg)
 {
+	struct policy_tuple tuple;
 	struct policy_views views;
 	struct policy_explanation explanation = { 0 };
-	policy_views_make(image, request, now_wall_ns, &views);
+	policy_tuple_make(image, request, &tuple);
+	policy_views_make(&tuple, now_wall_ns, &views);
 	for (uint32_t i = 0; i < image->rule_count && !explanation.decides; i++) {
 		explain_rule(&views, i, &explanation);
 		if (!visit(arg, &explanation)) {

@@ -20,19 +20,11 @@ bool policy_image_enforces(const policy_image_t *image)
 const struct policy_image_endpoint *policy_image_endpoint_find(const policy_image_t *image,
                                                                const struct pr_uuid *id)
 {
-	const struct policy_table *table = &image->endpoints;
-	const uint32_t *slots = POLICY_AT(image, table->slots, uint32_t);
-	const struct policy_image_endpoint *endpoints =
-		POLICY_AT(image, table->entries, struct policy_image_endpoint);
-	uint32_t slot = policy_uuid_hash(id) & table->slot_mask;
-	while (slots[slot] != 0) {
-		const struct policy_image_endpoint *endpoint = &endpoints[slots[slot] - 1];
-		if (pr_uuid_equal(&endpoint->id, id)) {
-			return endpoint;
-		}
-		slot = (slot + 1) & table->slot_mask;
-	}
-	return NULL;
+	const struct policy_endpoint_slot *slot = policy_image_slot_find(image, id);
+	return slot != NULL
+	               ? POLICY_AT(image, image->endpoints.entries, struct policy_image_endpoint) +
+	                         slot->index - 1
+	               : NULL;
 }
 
 static const struct policy_image_endpoint *find_endpoint(const policy_image_t *image,
@@ -140,6 +132,21 @@ bool policy_image_rule_find(const policy_image_t *image, uint32_t number,
 	}
 	policy_image_rule_info(image, low, ret_info);
 	return true;
+}
+
+uint32_t policy_image_epoch(const policy_image_t *image, uint64_t now_wall_ns)
+{
+	const uint64_t *expiries = POLICY_AT(image, image->expiries, uint64_t);
+	uint32_t low = 0, high = image->expiry_count;
+	while (low < high) { /* the first that has not come */
+		uint32_t middle = low + (high - low) / 2;
+		if (expiries[middle] <= now_wall_ns) {
+			low = middle + 1;
+		} else {
+			high = middle;
+		}
+	}
+	return low;
 }
 
 uint32_t policy_intervals_find(const policy_image_t *image,

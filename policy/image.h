@@ -10,9 +10,11 @@
  *
  * Rules stand in order of evaluation: lifelines, then enabled and staged rules by number. Rule i is
  * bit i of every bitset. A class is the set of rules that one value of a field satisfies; equal
- * sets are stored once, so a class's offset is its identity (and the seven or ten offsets of a
- * request are the key that an exact cache in front would use). A class is sparse:
+ * sets are stored once, so a class's offset is its identity: cache.c keys verdicts on them. A class
+ * is sparse:
  *
+ *   uint32_t rules[]                only up to POLICY_FEW: their indexes, the first one last
+ *   uint32_t rule_count             (ends where the class begins)
  *   uint64_t summary[block_count]   bit w: word w is not zero
  *   uint32_t rank[block_count]      words stored before this block (padded to 8 bytes)
  *   uint64_t words[]                the words that are not zero
@@ -44,6 +46,29 @@ struct policy_image_endpoint {
 struct policy_image_group {
 	uint32_t name;
 	uint32_t member_first, member_count; /* in the array at `members` */
+};
+
+/** So few rules of a class are listed as well. */
+#define POLICY_FEW 8U
+
+/** Bytes of a class from its begin to its words. */
+static inline uint32_t policy_class_head_bytes(uint32_t block_count)
+{
+	return block_count * (uint32_t)sizeof(uint64_t) + (block_count + 1) / 2 * 8;
+}
+
+/** A slot of the hash table of endpoints: half a cache line, all that a verdict needs. */
+struct policy_endpoint_slot {
+	struct pr_uuid id;
+	uint32_t classes[_POLICY_SIDE_MAX];
+	uint32_t index; /* of the endpoint, + 1; 0: free */
+	uint32_t mode;
+};
+
+/** What a port satisfies. */
+struct policy_port {
+	uint32_t class_offset;
+	uint32_t only; /* the rule, + 1, if it is the only one: saves a look at the class */
 };
 
 /** Sorted starts of disjoint ranges; each has a class. */
@@ -89,21 +114,25 @@ struct policy_values {
 
 struct policy_image {
 	uint64_t size_bytes;
+	uint64_t serial; /* no other image of this process has it; who loads one gives it a new one
+	                  */
 	uint64_t revision;
 	uint32_t rule_count, word_count, block_count;
 	uint32_t rules;                  /* struct policy_image_rule */
 	uint32_t any[_POLICY_FIELD_MAX]; /* words, then summary: rules that do not name the field */
-	uint32_t used;                   /* fields that any rule names, bit (1 << field) */
-	uint32_t all;                    /* class of every rule */
-	uint32_t proto_classes[256];     /* rules that name the protocol, with or without ports */
+	uint32_t any_classes[_POLICY_FIELD_MAX]; /* the same rules as a class */
+	uint32_t used;                           /* fields that any rule names, bit (1 << field) */
+	uint32_t all;                            /* class of every rule */
+	uint32_t proto_classes[256];       /* rules that name the protocol, with or without ports */
 	uint32_t proto_whole_classes[256]; /* rules that name it without ports */
-	struct policy_intervals ports[_POLICY_PORTS_MAX];
+	uint32_t ports[_POLICY_PORTS_MAX]; /* 256 offsets of pages of 256 struct policy_port */
 	struct policy_intervals v4[_POLICY_SIDE_MAX], v6[_POLICY_SIDE_MAX];
 	struct policy_values users[_POLICY_SIDE_MAX];
 	struct policy_values processes[_POLICY_SIDE_MAX];
-	struct policy_table endpoints;     /* struct policy_image_endpoint */
+	struct policy_table endpoints;     /* struct policy_image_endpoint, _slot */
 	struct policy_table groups;        /* struct policy_image_group */
 	uint32_t members, endpoint_groups; /* uint32_t indexes */
+	uint32_t expiries, expiry_count;   /* uint64_t, the times at which rules expire, sorted */
 	uint8_t default_mode;
 	bool enforces;     /* the default or a group is in enforce */
 	bool modes_differ; /* some group has a mode of its own */
@@ -112,10 +141,80 @@ struct policy_image {
 
 #define POLICY_AT(image, offset, type) ((const type *)((const char *)(image) + (offset)))
 
-uint32_t policy_uuid_hash(const struct pr_uuid *id);
+static inline uint32_t policy_uuid_hash(const struct pr_uuid *id)
+{
+	uint64_t halves[2];
+	memcpy(halves, id->bytes, sizeof(halves));
+	uint64_t hash = (halves[0] ^ halves[1] >> 32 ^ halves[1] << 32) * 0xd6e8feb86659fd93ULL;
+	return (uint32_t)(hash >> 32);
+}
+
+/* Inline: a call into another library costs more than the compare. */
+static inline bool policy_uuid_equal(const struct pr_uuid *a, const struct pr_uuid *b)
+{
+	uint64_t x[2], y[2];
+	memcpy(x, a->bytes, sizeof(x));
+	memcpy(y, b->bytes, sizeof(y));
+	return ((x[0] ^ y[0]) | (x[1] ^ y[1])) == 0;
+}
+
+/* The base machine has no popcnt instruction, and the library's function uses a table. */
+static inline uint32_t policy_popcount(uint64_t word)
+{
+	word -= word >> 1 & 0x5555555555555555ULL;
+	word = (word & 0x3333333333333333ULL) + (word >> 2 & 0x3333333333333333ULL);
+	word = (word + (word >> 4)) & 0x0f0f0f0f0f0f0f0fULL;
+	return (uint32_t)(word * 0x0101010101010101ULL >> 56);
+}
+
+static inline enum policy_port_table policy_port_table_of(uint8_t proto)
+{
+	switch (proto) {
+	case POLICY_PROTO_TCP:
+		return POLICY_PORTS_TCP;
+	case POLICY_PROTO_UDP:
+		return POLICY_PORTS_UDP;
+	case POLICY_PROTO_ICMP:
+		return POLICY_PORTS_ICMP;
+	case POLICY_PROTO_ICMP6:
+		return POLICY_PORTS_ICMP6;
+	default:
+		return _POLICY_PORTS_MAX;
+	}
+}
+
+static inline uint32_t policy_class_count(const policy_image_t *image, uint32_t class_offset)
+{
+	return class_offset != 0 ? POLICY_AT(image, class_offset, uint32_t)[-1] : 0;
+}
+
+/** Rule @p nth in order of a class of at most POLICY_FEW. */
+static inline uint32_t policy_class_rule(const policy_image_t *image, uint32_t class_offset,
+                                         uint32_t nth)
+{
+	return POLICY_AT(image, class_offset - sizeof(uint32_t) * (nth + 2), uint32_t)[0];
+}
+
+/** NULL: the image does not know it. The null UUID is never known. */
+static inline const struct policy_endpoint_slot *policy_image_slot_find(const policy_image_t *image,
+                                                                        const struct pr_uuid *id)
+{
+	const struct policy_endpoint_slot *slots =
+		POLICY_AT(image, image->endpoints.slots, struct policy_endpoint_slot);
+	uint32_t slot = policy_uuid_hash(id) & image->endpoints.slot_mask;
+	while (slots[slot].index != 0) {
+		if (policy_uuid_equal(&slots[slot].id, id)) {
+			return &slots[slot];
+		}
+		slot = (slot + 1) & image->endpoints.slot_mask;
+	}
+	return NULL;
+}
+
+/** How many of the image's expiries have come: between two of them time does not matter. */
+uint32_t policy_image_epoch(const policy_image_t *image, uint64_t now_wall_ns);
 int policy_key_compare(const struct policy_key *a, const struct policy_key *b);
 struct policy_key policy_key_of(const struct pr_addr *addr);
-enum policy_port_table policy_port_table_of(uint8_t proto);
 /** NULL: the image does not know it. */
 const struct policy_image_endpoint *policy_image_endpoint_find(const policy_image_t *image,
                                                                const struct pr_uuid *id);
@@ -192,6 +291,8 @@ struct policy_span {
 
 void policy_builder_intervals(struct policy_builder *builder, const struct policy_array *spans,
                               struct policy_intervals *ret_intervals);
+/** The same for spans of ports, as pages. @return their offset, 0: none, or failure. */
+uint32_t policy_builder_ports(struct policy_builder *builder, const struct policy_array *spans);
 
 /** A value of a field and a rule, or a class of rules, that it satisfies. */
 struct policy_link {

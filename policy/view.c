@@ -3,156 +3,45 @@
 
 #define BIT(field) (1U << (field))
 
-static struct policy_class_view class_view(const policy_image_t *image, uint32_t class_offset)
+static inline struct policy_class_view class_view(const policy_image_t *image,
+                                                  uint32_t class_offset)
 {
 	if (class_offset == 0) {
 		return (struct policy_class_view){ 0 };
 	}
+	uint32_t head_bytes = policy_class_head_bytes(image->block_count);
 	const uint64_t *summary = POLICY_AT(image, class_offset, uint64_t);
-	const uint32_t *ranks = (const uint32_t *)(summary + image->block_count);
 	return (struct policy_class_view){
 		.summary = summary,
-		.ranks = ranks,
-		.words = (const uint64_t *)(ranks + (image->block_count + 1) / 2 * 2),
+		.ranks = (const uint32_t *)(summary + image->block_count),
+		.words = POLICY_AT(summary, head_bytes, uint64_t),
 	};
 }
 
-/* Only rules that do not name the field, until a class is added. */
-static struct policy_field_view *field_any(struct policy_views *views, enum policy_field field)
+static void field_view(const struct policy_tuple *tuple, unsigned field,
+                       struct policy_field_view *view)
 {
-	const policy_image_t *image = views->image;
-	struct policy_field_view *view = &views->fields[field];
+	const policy_image_t *image = tuple->image;
 	view->any = POLICY_AT(image, image->any[field], uint64_t);
 	view->any_summary = view->any + image->word_count;
-	return view;
+	view->classes[0] = class_view(image, tuple->classes[field] & ~POLICY_PATTERNS_TOO);
+	view->classes[1] = class_view(image, policy_tuple_other(tuple, field));
 }
 
-/* Is a field's value there to be compared? If not, its view is made without one. */
-static bool value_known(struct policy_views *views, enum policy_field field, bool has_value)
-{
-	uint8_t known = views->request->known[field];
-	if (!(views->image->used & BIT(field)) || POLICY_MUTATED(field)) {
-		return false; /* every rule */
-	}
-	if (known == POLICY_PENDING) {
-		views->pending |= BIT(field);
-		return false; /* every rule, some of them only perhaps */
-	}
-	(void)field_any(views, field);
-	return known == POLICY_KNOWN && has_value;
-}
-
-static void set_class(struct policy_views *views, enum policy_field field, unsigned which,
-                      uint32_t class_offset)
-{
-	views->fields[field].classes[which] = class_view(views->image, class_offset);
-}
-
-static void make_service(struct policy_views *views)
-{
-	const policy_image_t *image = views->image;
-	uint8_t proto = views->request->proto;
-	if (POLICY_MUTATED(POLICY_FIELD_PROTO)) {
-		proto = POLICY_PROTO_TCP;
-	}
-	if (!(image->used & BIT(POLICY_FIELD_PROTO))) {
-		return;
-	}
-	(void)field_any(views, POLICY_FIELD_PROTO);
-	set_class(views, POLICY_FIELD_PROTO, 0, image->proto_classes[proto]);
-	views->whole = class_view(image, image->proto_whole_classes[proto]);
-	if (!(image->used & BIT(POLICY_FIELD_PORT)) || POLICY_MUTATED(POLICY_FIELD_PORT)) {
-		return;
-	}
-	enum policy_port_table table = policy_port_table_of(proto);
-	if (table == _POLICY_PORTS_MAX) {
-		return;
-	}
-	uint8_t known = views->request->known[POLICY_FIELD_PORT];
-	if (known == POLICY_PENDING) {
-		views->pending |= BIT(POLICY_FIELD_PORT);
-		return;
-	}
-	(void)field_any(views, POLICY_FIELD_PORT);
-	if (known == POLICY_KNOWN) {
-		struct policy_key key = { .low = views->request->port };
-		set_class(views, POLICY_FIELD_PORT, 0,
-		          policy_intervals_find(image, &image->ports[table], key));
-	} else {
-		views->fields[POLICY_FIELD_PORT].classes[0] = views->whole;
-	}
-}
-
-static void make_endpoint(struct policy_views *views, enum policy_field field,
-                          enum policy_side side, const struct pr_uuid *id)
-{
-	const policy_image_t *image = views->image;
-	if (views->request->known[field] == POLICY_KNOWN && !pr_uuid_is_null(id)) {
-		views->endpoints[side] = policy_image_endpoint_find(image, id);
-	}
-	if (value_known(views, field, views->endpoints[side] != NULL)) {
-		set_class(views, field, 0, views->endpoints[side]->classes[side]);
-	}
-}
-
-static void make_address(struct policy_views *views, enum policy_field field, enum policy_side side,
-                         const struct pr_addr *addr)
-{
-	const policy_image_t *image = views->image;
-	if (value_known(views, field, true)) {
-		const struct policy_intervals *intervals =
-			pr_addr_is_v4(addr) ? &image->v4[side] : &image->v6[side];
-		set_class(views, field, 0,
-		          policy_intervals_find(image, intervals, policy_key_of(addr)));
-	}
-}
-
-static void make_user(struct policy_views *views, enum policy_field field, enum policy_side side,
-                      const struct policy_user *user)
-{
-	const policy_image_t *image = views->image;
-	if (!value_known(views, field, true)) {
-		return;
-	}
-	set_class(views, field, 0,
-	          policy_table_find_number(image, &image->users[side].numbers, user->uid));
-	if (user->name != NULL && user->name[0] != '\0') {
-		set_class(views, field, 1,
-		          policy_table_find_text(image, &image->users[side].texts, user->name));
-	}
-}
-
-/* Rules with a pattern are taken in whole and compared one by one when they come up. */
-static void make_process(struct policy_views *views, enum policy_field field, enum policy_side side,
-                         const char *path)
-{
-	const policy_image_t *image = views->image;
-	if (!value_known(views, field, path != NULL && path[0] != '\0')) {
-		return;
-	}
-	set_class(views, field, 0,
-	          policy_table_find_text(image, &image->processes[side].texts, path));
-	set_class(views, field, 1, image->processes[side].patterns);
-}
-
-void policy_views_make(const policy_image_t *image, const struct policy_request *request,
-                       uint64_t now_wall_ns, struct policy_views *ret_views)
+void policy_views_make(const struct policy_tuple *tuple, uint64_t now_wall_ns,
+                       struct policy_views *ret_views)
 {
 	struct policy_views *views = ret_views;
-	*views = (struct policy_views){ .image = image,
-		                        .request = request,
-		                        .now_wall_ns = now_wall_ns };
-	make_service(views);
-	make_endpoint(views, POLICY_FIELD_SOURCE, POLICY_SIDE_SOURCE, &request->source);
-	make_endpoint(views, POLICY_FIELD_DESTINATION, POLICY_SIDE_DESTINATION,
-	              &request->destination);
-	make_address(views, POLICY_FIELD_SOURCE_ADDR, POLICY_SIDE_SOURCE, &request->source_addr);
-	make_address(views, POLICY_FIELD_DESTINATION_ADDR, POLICY_SIDE_DESTINATION,
-	             &request->destination_addr);
-	make_user(views, POLICY_FIELD_USER, POLICY_SIDE_SOURCE, &request->user);
-	make_user(views, POLICY_FIELD_TO_USER, POLICY_SIDE_DESTINATION, &request->to_user);
-	make_process(views, POLICY_FIELD_PROCESS, POLICY_SIDE_SOURCE, request->process);
-	make_process(views, POLICY_FIELD_TO_PROCESS, POLICY_SIDE_DESTINATION, request->to_process);
+	views->image = tuple->image;
+	views->request = tuple->request;
+	views->now_wall_ns = now_wall_ns;
+	views->pending = tuple->pending;
+	views->active = tuple->active;
+	for (uint32_t active = tuple->active; active != 0; active &= active - 1) {
+		unsigned field = (unsigned)__builtin_ctz(active);
+		field_view(tuple, field, &views->fields[field]);
+	}
+	views->whole = class_view(tuple->image, tuple->image->proto_whole_classes[tuple->proto]);
 }
 
 uint32_t policy_views_pattern_mismatch(const struct policy_views *views, uint32_t index)

@@ -26,7 +26,7 @@
 #include "recorder/names.h"
 #include "store/history.h"
 
-#define RECORDER_COLLECT_NS     (10 * PR_NS_PER_MS)
+#define RECORDER_COLLECT_NS     (20 * PR_NS_PER_MS)
 #define RECORDER_COLLECT_EVENTS 1000
 #define RECORDER_GAP_GRACE_NS   (5 * PR_NS_PER_S)
 #define RECORDER_SILENCE_NS     (60 * PR_NS_PER_S)   /* after it the grace begins anew */

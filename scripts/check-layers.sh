@@ -19,7 +19,7 @@ controller: controller policy store bus codec base
 recorder:   recorder store policy bus codec base
 cli:        cli policy bus codec base
 console:    console policy bus codec base
-bench:      bench policy store bus codec base
+bench:      bench agent policy store bus codec base
 tests:      tests agent controller recorder cli console bench policy store bus codec base
 scripts:    -
 doc:        -
@@ -31,6 +31,7 @@ m4:         -
 # Headers that may cross a component's border, as patterns. Tests of X itself and fuzz
 # targets may include all of X.
 public='
+agent/keeper/owner.h
 base/*.h
 bus/bus.h
 codec/codec.h

@@ -5,6 +5,7 @@
 # Docker engine unpacked, not installed.
 #
 #	dependencies_install LOG_FOLDER build tests	installs what is missing of these lists
+#	dependencies_unpack FOLDER PACKAGES...		FOLDER/root then holds them
 #	dependencies_unpack_engine FOLDER		FOLDER/root then holds the engine, FOLDER/env
 #							what to source before running it
 
@@ -21,6 +22,10 @@ DEPENDENCIES_tests='git clang clang-format libclang-rt-14-dev tcpdump nftables i
 # shellcheck disable=SC2034
 DEPENDENCIES_demo='iproute2 curl iptables nftables busybox-static python3 util-linux debootstrap
 	docker-compose'
+# shellcheck disable=SC2034
+DEPENDENCIES_bench='iproute2 iptables conntrack procps util-linux'
+# Whoever has them from elsewhere keeps those.
+command -v npm >/dev/null || DEPENDENCIES_bench="$DEPENDENCIES_bench nodejs npm"
 DEPENDENCIES_ENGINE='docker.io containerd runc tini'
 
 # Elsewhere only in the test of this file.

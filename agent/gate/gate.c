@@ -314,6 +314,9 @@ static bool receive(gate_t *gate)
 		}
 		gate->now_ns = gate->kernel.now_ns(gate->kernel.context);
 		gate->wall_ns = gate->kernel.wall_ns(gate->kernel.context);
+		if (gate->attribution.begin != NULL) {
+			gate->attribution.begin(gate->attribution.context);
+		}
 		for (size_t i = 0; i < count; i++) {
 			gate_datagram_take(gate, &datagrams[i]);
 		}

@@ -201,10 +201,10 @@ bool keeper_adopted(const keeper_t *keeper);
  * KEEPER_SETTLE_MS in between; set PREPARE first and ENFORCE later to do that wait elsewhere. From
  * enforce to observe takes our marks off again; conntrack is let go only once the queue is empty
  * (KEEPER_DRAIN_MS at most, else at the next call): when a hook goes, the kernel drops held
- * packets. The same state again renews the rules (adoption does that). ENFORCE must be renewed once,
- * KEEPER_SETTLE_MS later or any time after: until then packets that were between our two hooks when
- * the rules closed are marked by the second as those before them. NONE deletes the table: only from
- * OBSERVE, and once the gate has answered what its queue still holds.
+ * packets. The same state again renews the rules (adoption does that). ENFORCE must be renewed
+ * once, KEEPER_SETTLE_MS later or any time after: until then packets that were between our two
+ * hooks when the rules closed are marked by the second as those before them. NONE deletes the
+ * table: only from OBSERVE, and once the gate has answered what its queue still holds.
  *
  * @param on_flow  NULL: nobody wants to know.
  *

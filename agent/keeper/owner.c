@@ -346,6 +346,11 @@ static void initiator_find(owner_t *owner, uint32_t slot, const struct part_flow
 	}
 }
 
+void owner_begin(owner_t *owner)
+{
+	owner->batch++;
+}
+
 void owner_initiator(owner_t *owner, uint32_t slot, const struct part_flow *flow, uint32_t uid_hint,
                      struct part_owner *ret_owner)
 {

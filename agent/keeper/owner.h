@@ -89,6 +89,12 @@ int owner_namespace_add(owner_t *owner, uint32_t slot, uint64_t inode, int diag,
 void owner_namespace_remove(owner_t *owner, uint32_t slot);
 
 /**
+ * The packets that are asked about next have been received before this call. A program's name read
+ * after it holds for all of them: whoever executes another one later had sent them before. Without
+ * the call every question reads it anew.
+ */
+void owner_begin(owner_t *owner);
+/**
  * Who started this flow (OUTPUT)? Always fills @p ret_owner; unknown says why.
  * @param uid_hint  The kernel's word for the packet; CODEC_NO_UID: none.
  */

@@ -11,6 +11,16 @@
 #define NUMBERS_BELOW 4 /* descriptor numbers tried around the last one */
 #define NUMBERS_ABOVE 6
 
+/* A number that is very likely right. */
+static bool number_take(struct owner_find *find, struct owner_hint *hint, int number)
+{
+	if (number < 0 || !owner_holder_add_hinted(find, hint, number)) {
+		return false;
+	}
+	hint->used_ns = find->owner->now_ns;
+	return true;
+}
+
 static bool number_try(struct owner_find *find, struct owner_hint *hint, int number)
 {
 	char name[32];
@@ -18,11 +28,7 @@ static bool number_try(struct owner_find *find, struct owner_hint *hint, int num
 		return false;
 	}
 	(void)snprintf(name, sizeof(name), "fd/%d", number);
-	if (!owner_link_match(find, hint->proc, name)) {
-		return false;
-	}
-	hint->used_ns = find->owner->now_ns;
-	return owner_holder_add_hinted(find, hint, number);
+	return owner_link_match(find, hint->proc, name) && number_take(find, hint, number);
 }
 
 /* A listener's socket is the same at each question. */
@@ -31,7 +37,7 @@ static bool same_socket_try(struct owner_find *find)
 	for (size_t i = 0; i < OWNER_HINTS_MAX; i++) {
 		struct owner_hint *hint = &find->owner->hints[i];
 		if (hint->used && hint->slot == find->slot && hint->socket_inode == find->inode &&
-		    number_try(find, hint, hint->socket_fd)) {
+		    number_take(find, hint, hint->socket_fd)) {
 			return true;
 		}
 	}
@@ -55,7 +61,7 @@ static struct owner_hint *newest(struct owner_find *find, uint64_t before_ns)
 static bool near_try(struct owner_find *find, struct owner_hint *hint)
 {
 	/* The number just freed, used again: one look instead of two. */
-	if (!hint->crowded && number_try(find, hint, hint->socket_fd)) {
+	if (!hint->crowded && number_take(find, hint, hint->socket_fd)) {
 		return true;
 	}
 	if (!owner_read_allowed(find->owner) || faccessat(hint->proc, "fd", F_OK, 0) != 0) {
@@ -80,7 +86,7 @@ static bool near_try(struct owner_find *find, struct owner_hint *hint)
 static bool whole_try(struct owner_find *find, struct owner_hint *hint)
 {
 	return hint != NULL && !hint->crowded &&
-	       number_try(find, hint, owner_crowd_read(find, hint));
+	       number_take(find, hint, owner_crowd_read(find, hint));
 }
 
 static bool crowd_try(struct owner_find *find)
@@ -88,7 +94,7 @@ static bool crowd_try(struct owner_find *find)
 	int number = -1;
 	struct owner_hint *hint = owner_crowd_find(find, &number);
 
-	return hint != NULL && number_try(find, hint, number);
+	return hint != NULL && number_take(find, hint, number);
 }
 
 bool owner_hints_try(struct owner_find *find)
@@ -140,7 +146,7 @@ void owner_hint_keep(owner_t *owner, uint32_t slot, uint32_t uid, struct owner_h
 	if (place->used && !holder->borrowed) {
 		(void)close(place->proc);
 	}
-	*place = (struct owner_hint){
+	struct owner_hint kept = {
 		.used = true,
 		.slot = slot,
 		.uid = uid,
@@ -151,8 +157,11 @@ void owner_hint_keep(owner_t *owner, uint32_t slot, uint32_t uid, struct owner_h
 		.start_ticks = holder->start_ticks,
 		.used_ns = owner->now_ns,
 		.crowded = same && place->crowded,
+		.exe_batch = same ? place->exe_batch : 0,
 		.facts = holder->facts,
 	};
+	memcpy(kept.exe, holder->exe, sizeof(kept.exe));
+	*place = kept;
 }
 
 void owner_hints_drop(owner_t *owner, uint32_t slot)

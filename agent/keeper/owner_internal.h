@@ -44,6 +44,8 @@ struct owner_hint {
 	int32_t pid;
 	uint64_t start_ticks;
 	uint64_t used_ns;
+	uint64_t exe_batch; /* in which exe was read; 0: it is not kept */
+	char exe[129];
 	bool crowded; /* has so many sockets that looking around the last one is no use */
 	struct owner_facts facts;
 };
@@ -80,6 +82,7 @@ struct owner {
 	struct owner_counters counters;
 	uint64_t window_ns, window_used_ns; /* the present second's work */
 	uint64_t now_ns;                    /* of the present question */
+	uint64_t batch;                     /* of owner_begin(); 0: it is never called */
 	uint32_t reads_left;                /* of the present question */
 	uint32_t sequence;
 	bool uid_seen; /* this kernel says whose socket a packet is of */
@@ -186,7 +189,7 @@ bool owner_proc_link(owner_t *owner, int folder, const char *name, const char *k
 /** Add a process that holds the socket. Takes @p proc; false: it has gone, or there is no room. */
 bool owner_holder_add(struct owner_find *find, int proc, int32_t pid, int socket_fd);
 /** The same for a process that a hint has pinned: its start time cannot have changed. */
-bool owner_holder_add_hinted(struct owner_find *find, const struct owner_hint *hint, int socket_fd);
+bool owner_holder_add_hinted(struct owner_find *find, struct owner_hint *hint, int socket_fd);
 
 /* owner_name.c */
 /** The user's name as the process sees it; empty: none. */

@@ -85,13 +85,11 @@ static bool start_read(owner_t *owner, int proc, uint64_t *ret_start_ticks)
 	       owner_stat_parse(text, ret_start_ticks);
 }
 
-/* The program, and then once more the socket: the process still lives and still holds it. */
-static bool holder_read(struct owner_find *find, int folder, struct owner_holder *holder)
+static bool exe_read(owner_t *owner, int folder, char exe[static 129])
 {
 	char path[PATH_MAX];
-	char name[32];
 
-	if (!owner_read_allowed(find->owner)) {
+	if (!owner_read_allowed(owner)) {
 		return false;
 	}
 	ssize_t got = readlinkat(folder, "exe", path, sizeof(path) - 1);
@@ -99,8 +97,16 @@ static bool holder_read(struct owner_find *find, int folder, struct owner_holder
 		return false;
 	}
 	path[got] = '\0';
-	codec_path_set(holder->exe, sizeof(holder->exe), path);
-	(void)snprintf(name, sizeof(name), "fd/%d", holder->socket_fd);
+	codec_path_set(exe, 129, path);
+	return true;
+}
+
+/* Once more after the program was read: the process still lives and still holds the socket. */
+static bool still_holds(struct owner_find *find, int folder, int socket_fd)
+{
+	char name[32];
+
+	(void)snprintf(name, sizeof(name), "fd/%d", socket_fd);
 	return owner_link_match(find, folder, name);
 }
 
@@ -115,8 +121,8 @@ bool owner_holder_add(struct owner_find *find, int proc, int32_t pid, int socket
 
 	if (find->holder_count == OWNER_HOLDERS_MAX ||
 	    !start_read(find->owner, folder, &holder.start_ticks) ||
-	    !holder_read(find, folder, &holder) || !start_read(find->owner, folder, &start_after) ||
-	    start_after != holder.start_ticks) {
+	    !exe_read(find->owner, folder, holder.exe) || !still_holds(find, folder, socket_fd) ||
+	    !start_read(find->owner, folder, &start_after) || start_after != holder.start_ticks) {
 		return false;
 	}
 	holder.proc = take_fd(folder);
@@ -124,7 +130,22 @@ bool owner_holder_add(struct owner_find *find, int proc, int32_t pid, int socket
 	return true;
 }
 
-bool owner_holder_add_hinted(struct owner_find *find, const struct owner_hint *hint, int socket_fd)
+/*
+ * The program first, then the socket: the socket is older than the question, so whoever executes
+ * another program between the two reads had opened it under the first. For the same reason one
+ * reading of the program answers for all packets that were received before it.
+ */
+static bool hint_exe_read(owner_t *owner, struct owner_hint *hint)
+{
+	if (hint->exe_batch != 0 && hint->exe_batch == owner->batch) {
+		return true;
+	}
+	bool good = exe_read(owner, hint->proc, hint->exe);
+	hint->exe_batch = good ? owner->batch : 0;
+	return good;
+}
+
+bool owner_holder_add_hinted(struct owner_find *find, struct owner_hint *hint, int socket_fd)
 {
 	struct owner_holder holder = { .pid = hint->pid,
 		                       .socket_fd = socket_fd,
@@ -132,9 +153,11 @@ bool owner_holder_add_hinted(struct owner_find *find, const struct owner_hint *h
 		                       .start_ticks = hint->start_ticks,
 		                       .facts = hint->facts };
 
-	if (find->holder_count == OWNER_HOLDERS_MAX || !holder_read(find, hint->proc, &holder)) {
+	if (find->holder_count == OWNER_HOLDERS_MAX || !hint_exe_read(find->owner, hint) ||
+	    !still_holds(find, hint->proc, socket_fd)) {
 		return false;
 	}
+	memcpy(holder.exe, hint->exe, sizeof(holder.exe));
 	/* Trying further hints can close this one's descriptor. */
 	holder.borrowed = find->single;
 	holder.proc = find->single ? hint->proc : dup(hint->proc);

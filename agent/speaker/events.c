@@ -195,9 +195,8 @@ static void out_fill(struct events *events, struct spool_frame *ret_hole)
 	struct spool_frame frame;
 
 	while (spool_peek(events->spool, &frame) == PR_OK) {
-		if (frame.lost ||
-		    codec_records_join(CODEC_EVENT, events->out, &events->out_bytes, frame.data,
-		                       frame.size_bytes) != PR_OK) {
+		if (frame.lost || codec_records_join(CODEC_EVENT, events->out, &events->out_bytes,
+		                                     frame.data, frame.size_bytes) != PR_OK) {
 			*ret_hole = events->out_bytes == 0 ? frame : *ret_hole;
 			return;
 		}

@@ -64,7 +64,7 @@ struct link {
 	bus_client_t *client;
 	int fd;
 	enum bus_link state;
-	uint64_t connection; /* bus_client_connection() then */
+	uint64_t connection;   /* bus_client_connection() then */
 	struct pr_addr source; /* from where it was connected */
 	bool source_known;
 	unsigned worker;          /* LINK_WORKER: its position in the directory */
@@ -181,6 +181,8 @@ void links_check(speaker_t *speaker);
 /** Take what waits on every link; true: something did. */
 void links_wake(speaker_t *speaker);
 bool links_receive(speaker_t *speaker);
+/** Must there be another look before the descriptor can be trusted? */
+bool links_due(const speaker_t *speaker);
 struct link *links_recorder(speaker_t *speaker);
 /** Encode and send a document; the document may be NULL (out of memory). */
 int link_send_document(struct link *link, const codec_doc_t *document) _must_check_;

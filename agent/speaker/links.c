@@ -412,6 +412,16 @@ void links_wake(speaker_t *speaker)
 	}
 }
 
+bool links_due(const speaker_t *speaker)
+{
+	for (size_t i = 0; i < speaker->link_count; i++) {
+		if (bus_client_due(speaker->links[i]->client)) {
+			return true;
+		}
+	}
+	return false;
+}
+
 bool links_receive(speaker_t *speaker)
 {
 	bool any = false;

@@ -232,7 +232,7 @@ void speaker_turn(speaker_t *speaker, uint64_t now_ns)
 		bool any = links_receive(speaker);
 		outlet_tell(speaker);
 		all_send(speaker);
-		if (!any && round > 0) {
+		if (!any && !links_due(speaker)) {
 			break;
 		}
 		if (round == SPEAKER_ROUNDS_MAX) {

@@ -241,9 +241,9 @@ static void test_held_to_observe(struct bench *b)
 }
 
 /*
- * A packet that has passed our first hook under the rules of prepare comes to the second under those
- * of enforce: it is as good as any other that went out before, and its answer must come in. Somebody
- * else's queue between the two hooks holds it there.
+ * A packet that has passed our first hook under the rules of prepare comes to the second under
+ * those of enforce: it is as good as any other that went out before, and its answer must come in.
+ * Somebody else's queue between the two hooks holds it there.
  */
 static void between_open(struct bench *b, struct stand_in *between,
                          const struct keeper_config *unmarking)

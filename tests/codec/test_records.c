@@ -417,6 +417,44 @@ static void test_others(void)
 	   codec_record_bytes(CODEC_REQUEST), codec_record_bytes(CODEC_EVENT));
 }
 
+/* Frames of some records become one of all, as if they had been encoded together. */
+static void test_join(void)
+{
+	static uint8_t joined[CODEC_FRAME_MAX_BYTES], whole[CODEC_FRAME_MAX_BYTES];
+	static struct codec_event events[CODEC_BATCH_MAX];
+	size_t joined_bytes = 0, part_bytes = 0, whole_bytes = 0, count = 0;
+	bool good = true;
+
+	for (size_t i = 0; i < CODEC_BATCH_MAX; i++) {
+		events[i].seq = i + 1;
+	}
+	for (size_t i = 0; i < 30; i += 3) {
+		good &= codec_records_encode(CODEC_EVENT, &events[i], 3, frame, sizeof(frame),
+		                             &part_bytes) == PR_OK;
+		good &= codec_records_join(CODEC_EVENT, joined, &joined_bytes, frame, part_bytes) ==
+		        PR_OK;
+	}
+	good &= codec_records_encode(CODEC_EVENT, events, 30, whole, sizeof(whole), &whole_bytes) ==
+	        PR_OK;
+	ok(good && joined_bytes == whole_bytes && memcmp(joined, whole, whole_bytes) == 0,
+	   "ten frames of three are the frame of thirty");
+	good = codec_records_encode(CODEC_EVENT, events, CODEC_BATCH_MAX - 29, frame, sizeof(frame),
+	                            &part_bytes) == PR_OK;
+	ok(good &&
+	           codec_records_join(CODEC_EVENT, joined, &joined_bytes, frame, part_bytes) ==
+	                   PR_ETOOBIG &&
+	           joined_bytes == whole_bytes,
+	   "more than a frame holds: nothing is changed");
+	ok(codec_records_decode(CODEC_EVENT, joined, joined_bytes, events, &count) == PR_OK &&
+	           count == 30,
+	   "it still decodes");
+	ok(codec_records_join(CODEC_REQUEST, joined, &joined_bytes, frame, part_bytes) ==
+	                   PR_EMALF &&
+	           codec_records_join(CODEC_EVENT, joined, &joined_bytes, frame, part_bytes - 1) ==
+	                   PR_EMALF,
+	   "another type, or cut off: refused");
+}
+
 int main(void)
 {
 	size_t count = 0;
@@ -434,5 +472,6 @@ int main(void)
 		}
 	}
 	test_others();
+	test_join();
 	return tap_done();
 }

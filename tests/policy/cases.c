@@ -258,3 +258,8 @@ bool cases_same(const struct policy_verdict *a, const struct policy_verdict *b)
 	       a->staged_rule == b->staged_rule && a->staged_action == b->staged_action &&
 	       a->revision == b->revision && a->valid_until_wall_ns == b->valid_until_wall_ns;
 }
+
+bool cases_identical(const struct policy_verdict *a, const struct policy_verdict *b)
+{
+	return cases_same(a, b) && a->depends == b->depends;
+}

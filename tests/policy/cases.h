@@ -30,3 +30,6 @@ void cases_request(struct cases_random *random, struct policy_request *request,
 
 /** Do two verdicts agree in everything but `depends`? */
 bool cases_same(const struct policy_verdict *a, const struct policy_verdict *b);
+
+/** Do they agree in all? */
+bool cases_identical(const struct policy_verdict *a, const struct policy_verdict *b);

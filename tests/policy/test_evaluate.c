@@ -1,6 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 
-/** @file The compiled evaluator equals the naive one on 10^6 cases, and each field matters. */
+/**
+ * @file
+ * The compiled evaluator equals the naive one on 10^6 cases, without a cache and twice with one,
+ * and each field matters.
+ */
 
 #include <stdlib.h>
 #include <string.h>
@@ -25,6 +29,7 @@ struct tally {
 	unsigned long near_denials, near_errors;
 	unsigned long actions[3], provisional, several, staged, lifeline, would_deny;
 	unsigned long explained_wrongly;
+	unsigned long cache_errors;
 };
 
 static void show(const char *what, const struct policy_verdict *verdict)
@@ -135,8 +140,24 @@ static void try_explain(const policy_image_t *image, const struct policy_request
 	}
 }
 
+/* Twice, so that a verdict that was kept is compared too. */
+static void try_cache(const policy_image_t *image, policy_cache_t *cache,
+                      const struct policy_request *request, uint64_t now,
+                      const struct policy_verdict *verdict, struct tally *tally)
+{
+	struct policy_verdict cached;
+	for (unsigned i = 0; i < 2; i++) {
+		policy_image_evaluate_cached(image, cache, request, now, &cached);
+		if (!cases_identical(verdict, &cached) && tally->cache_errors++ < 5) {
+			show("compiled", verdict);
+			show("cached", &cached);
+		}
+	}
+}
+
 static void run_case(struct cases_random *random, const struct naive *naive,
-                     const policy_image_t *image, unsigned number, struct tally *tally)
+                     const policy_image_t *image, policy_cache_t *cache, unsigned number,
+                     struct tally *tally)
 {
 	struct policy_request request;
 	struct policy_verdict verdict, expected;
@@ -148,6 +169,7 @@ static void run_case(struct cases_random *random, const struct naive *naive,
 		show("compiled", &verdict);
 		show("naive", &expected);
 	}
+	try_cache(image, cache, &request, now, &verdict, tally);
 	count(&verdict, tally);
 	if (number % VARY_EACH == 0) {
 		vary(random, image, &request, now, &verdict, tally);
@@ -159,7 +181,8 @@ static void run_case(struct cases_random *random, const struct naive *naive,
 	}
 }
 
-static bool run_policy(struct cases_random *random, unsigned rules, struct tally *tally)
+static bool run_policy(struct cases_random *random, unsigned rules, policy_cache_t *cache,
+                       struct tally *tally)
 {
 	_cleanup_(pr_free) char *text = cases_policy(random, rules);
 	_cleanup_(pr_free) struct policy_errors *errors = calloc(1, sizeof(*errors));
@@ -174,10 +197,24 @@ static bool run_policy(struct cases_random *random, unsigned rules, struct tally
 	struct naive naive;
 	naive_init(&naive, model, cases_endpoints(), CASES_ENDPOINTS);
 	for (unsigned i = 0; i < CASES_EACH; i++) {
-		run_case(random, &naive, image, i, tally);
+		run_case(random, &naive, image, cache, i, tally);
 	}
 	naive_done(&naive);
 	return true;
+}
+
+static void report_cache(const policy_cache_t *cache, const struct tally *tally)
+{
+	const struct policy_cache_counters *counters = policy_cache_counters(cache);
+	ok(tally->cache_errors == 0, "the cache gives the same verdicts, twice, of which %lu kept",
+	   (unsigned long)counters->hits);
+	ok(counters->hits > CASES_ALL / 4 && counters->misses > CASES_ALL / 4 &&
+	           counters->few > CASES_ALL / 10 && counters->unkept > CASES_ALL / 100 &&
+	           counters->evicted > CASES_ALL / 100 && counters->emptied == POLICIES - 1,
+	   "few %lu, misses %lu, unkept %lu, evicted %lu, emptied %lu",
+	   (unsigned long)counters->few, (unsigned long)counters->misses,
+	   (unsigned long)counters->unkept, (unsigned long)counters->evicted,
+	   (unsigned long)counters->emptied);
 }
 
 static void report(const struct tally *tally)
@@ -206,14 +243,17 @@ int main(void)
 {
 	struct cases_random random = { 20261123 };
 	struct tally tally = { 0 };
-	bool good = true;
+	/* Small, so that verdicts make room for others. */
+	_cleanup_(policy_cache_destroy) policy_cache_t *cache = policy_cache_new(0);
+	bool good = cache != NULL;
 	for (unsigned i = 0; i < POLICIES && good; i++) {
 		/* Also none, around the border of a word, and more than one block of words. */
 		unsigned rules = i == 0 ? 0 : i < 6 ? 60 + i : 5 + i;
-		good = run_policy(&random, rules, &tally);
+		good = run_policy(&random, rules, cache, &tally);
 	}
 	ok(good, "%u policies parse and compile", POLICIES);
 	ok(tally.differences == 0, "compiled and naive evaluator agree in %u cases", CASES_ALL);
 	report(&tally);
+	report_cache(cache, &tally);
 	return tap_done();
 }
