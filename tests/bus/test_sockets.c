@@ -313,6 +313,52 @@ static void test_bad_options(struct harbour *h)
 	ok(ret != PR_OK && server == NULL, "an address that is not ours: %s", pr_strerror(ret));
 }
 
+/*
+ * A loop that looks at nothing before its descriptor is readable. A send takes the wake-up of an
+ * answer with it: without the look that bus_client_due() asks for, that answer would lie there for
+ * ever.
+ */
+static void test_waits_for_wake(struct harbour *h)
+{
+	struct bus_key key;
+	bus_client_t *client = NULL;
+	unsigned got = 0, sent = 0, woken = 0;
+	const uint8_t *data;
+	size_t size_bytes;
+
+	ok(bus_key_new(&key) == PR_OK, "a key");
+	harbour_enrol(h, &key, BUS_ROLE_AGENT, 0);
+	const struct bus_client_options options = { .endpoint = h->endpoint,
+		                                    .server_key = h->server_key.public_key,
+		                                    .key = &key,
+		                                    .frame_max_bytes = HARBOUR_FRAME_BYTES,
+		                                    .waits_for_wake = true };
+	ok(bus_client_new(h->context, &options, &client) == PR_OK, "a client that waits");
+	struct pollfd wait = { .fd = bus_client_fd(client), .events = POLLIN };
+	uint64_t end_ns = pr_clock_monotonic_ns() + 20 * PR_NS_PER_S;
+	while (got < 400 && pr_clock_monotonic_ns() < end_ns) {
+		harbour_echo(h);
+		if (poll(&wait, 1, sent > got ? 2 : 0) > 0) {
+			bus_client_wake(client);
+			woken++;
+		}
+		if (sent < 400 && sent < got + 4 && bus_client_send(client, "x", 1) == PR_OK) {
+			sent++;
+		}
+		while (bus_client_due(client)) {
+			(void)bus_client_link(client);
+			while (bus_client_receive(client, &data, &size_bytes) == PR_OK) {
+				got++;
+			}
+		}
+	}
+	ok(got == 400, "%u of 400 answers, %u of %u sent, woken %u times", got, got, sent, woken);
+	ok(bus_client_connection(client) == 1, "one connection");
+	ok(bus_client_receive(client, &data, &size_bytes) == PR_EAGAIN && !bus_client_due(client),
+	   "then it is quiet");
+	bus_client_destroy(&client);
+}
+
 int main(void)
 {
 	struct harbour h;
@@ -326,6 +372,7 @@ int main(void)
 	test_revoked(&h);
 	test_expiry(&h);
 	test_bad_options(&h);
+	test_waits_for_wake(&h);
 	harbour_close(&h);
 	test_self_test();
 	return tap_done();
