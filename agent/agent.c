@@ -1,62 +1,20 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-#include <errno.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/epoll.h>
-#include <sys/signalfd.h>
 #include <unistd.h>
 
-#include "agent/agent.h"
-#include "agent/book.h"
-#include "agent/gate/gate.h"
 #include "agent/internal.h"
-#include "agent/inventory/inventory.h"
-#include "agent/keeper/owner.h"
-#include "agent/keeper/thread.h"
-#include "agent/outbox.h"
-#include "agent/passed.h"
-#include "agent/reach.h"
-#include "agent/speaker/speaker.h"
+#include "agent/loop.h"
 #include "base/clock.h"
 #include "base/err.h"
+
+#define LOG_COMPONENT "agent"
 #include "base/log.h"
-#include "base/program.h"
-
-#define LOG_COMPONENT  "agent"
-#define STOP_NS        (5 * PR_NS_PER_S)
-#define TURN_MAX_MS    1000
-#define REPORTS_A_TURN 256
-#define CHANGES_A_TURN 64
-
-#define WATCHED_MAX 5 /* descriptors of the loop */
-
-struct agent {
-	const struct agent_config *config;
-	struct agent_identity identity;
-	bus_context_t *context;
-	speaker_t *speaker;
-	gate_kernel_real_t *kernel;
-	gate_t *gate;
-	owner_t *owner;
-	keeper_thread_t *keeper;
-	outbox_t *orders; /* those that the keeper could not take yet */
-	inventory_t *inventory;
-	book_t *book;
-	struct part_counters kernel_counters[PART_NAMESPACE_MAX];
-	struct reach reach;
-	struct codec_verdict *verdicts; /* come in while the speaker turns, for the gate after it */
-	size_t verdict_count;
-	uint64_t revision; /* logged last, once revision_said */
-	bool revision_said;
-	int signal_fd, epoll_fd;
-	bool stop_asked, keeper_stopped;
-};
 
 /* ---- what the parts say, and to whom ---- */
 
-static void order_give(void *context, const struct part_order *order)
+void agent_order_give(void *context, const struct part_order *order)
 {
 	agent_t *agent = context;
 	if (outbox_put(agent->orders, order) != PR_OK) {
@@ -88,7 +46,7 @@ static void lifeline_add_loopback(struct part_order *order, const struct part_li
 	}
 }
 
-static void lifeline_order(agent_t *agent)
+void agent_lifeline_order(agent_t *agent)
 {
 	const struct speaker_state *state = speaker_state_held(agent->speaker);
 	struct part_order order = { .kind = PART_ORDER_LIFELINE };
@@ -101,7 +59,7 @@ static void lifeline_order(agent_t *agent)
 			lifeline_add_loopback(&order, &state->lifeline[i]);
 		}
 	}
-	order_give(agent, &order);
+	agent_order_give(agent, &order);
 	gate_lifeline_set(agent->gate, order.lifeline, order.lifeline_count);
 }
 
@@ -126,17 +84,17 @@ static void on_state(void *context, const struct speaker_state *state)
 	}
 	agent->revision = state->revision;
 	agent->revision_said = true;
-	lifeline_order(agent);
+	agent_lifeline_order(agent);
 	book_state(agent->book, state);
 	gate_decided_forget(agent->gate);
 }
 
 static void on_services(void *context)
 {
-	lifeline_order(context);
+	agent_lifeline_order(context);
 }
 
-static void reach_say(enum reach_news news)
+void agent_reach_say(enum reach_news news)
 {
 	if (news == REACH_ANSWERS) {
 		log_info("a worker answers");
@@ -148,7 +106,7 @@ static void reach_say(enum reach_news news)
 static void on_reachable(void *context, bool reachable)
 {
 	agent_t *agent = context;
-	reach_say(reach_set(&agent->reach, reachable, pr_clock_monotonic_ns()));
+	agent_reach_say(reach_set(&agent->reach, reachable, pr_clock_monotonic_ns()));
 	gate_controller_set(agent->gate, reachable);
 }
 
@@ -265,109 +223,6 @@ static void on_counters(void *context, codec_doc_t *doc)
 	               gate_pending(agent->gate));
 }
 
-/* ---- the keeper's reports ---- */
-
-static void namespace_take(agent_t *agent, struct part_report *report)
-{
-	const struct part_namespace space = {
-		.slot = report->slot,
-		.inode = report->inode,
-		.endpoint = report->endpoint,
-		.is_host = report->is_host,
-		.mode = report->mode,
-		.descriptors = report->descriptors,
-	};
-	int diag = report->descriptors.diag;
-	int ret = gate_namespace_add(agent->gate, &space);
-	if (ret == PR_OK && diag >= 0) {
-		ret = owner_namespace_add(agent->owner, report->slot, report->inode, diag,
-		                          book_pid(agent->book, &report->endpoint));
-	}
-	if (ret != PR_OK) {
-		log_error("namespace %llu: %s; its held packets are dropped",
-		          (unsigned long long)report->inode, pr_strerror(ret));
-	}
-	gate_mode_set(agent->gate, &report->endpoint, report->mode);
-}
-
-static void report_take(agent_t *agent, struct part_report *report)
-{
-	char id[PR_UUID_TEXT_BYTES];
-
-	switch (report->kind) {
-	case PART_REPORT_OPENED:
-		log_info("watching %s %s in %s%s", report->is_host ? "host" : "container",
-		         pr_uuid_format(&report->endpoint, id),
-		         codec_enum_text(CODEC_SET_MODE, report->mode),
-		         report->adopted ? ", rules adopted" : "");
-		namespace_take(agent, report);
-		break;
-	case PART_REPORT_MODE:
-		namespace_take(agent, report);
-		break;
-	case PART_REPORT_PASSED: {
-		struct codec_event event;
-		passed_event(report, agent->owner, pr_clock_wall_ns(), &event);
-		if (gate_lifeline_fits(agent->gate, report->slot, &report->flow)) {
-			event.decided_by = CODEC_DECIDED_BY_BUILT_IN;
-		}
-		speaker_event(agent->speaker, &event);
-		break;
-	}
-	case PART_REPORT_CLOSED:
-		owner_namespace_remove(agent->owner, report->slot);
-		gate_namespace_remove(agent->gate, report->slot);
-		gate_endpoint_remove(agent->gate, &report->endpoint);
-		break;
-	case PART_REPORT_FAILED:
-		if (book_report(agent->book, report)) {
-			log_error("rules of %s: %s (%s)", pr_uuid_format(&report->endpoint, id),
-			          report->text, pr_strerror(report->error));
-		}
-		return;
-	case PART_REPORT_COUNTERS:
-		if (report->slot < PART_NAMESPACE_MAX) {
-			agent->kernel_counters[report->slot] = report->counters;
-		}
-		break;
-	case PART_REPORT_STOPPED:
-		agent->keeper_stopped = true;
-		break;
-	}
-	(void)book_report(agent->book, report);
-}
-
-static bool reports_drain(agent_t *agent)
-{
-	struct part_report report;
-
-	for (unsigned i = 0; i < REPORTS_A_TURN; i++) {
-		int ret = keeper_thread_report(agent->keeper, &report);
-		if (ret != PR_OK) {
-			return ret == PR_EAGAIN;
-		}
-		report_take(agent, &report);
-	}
-	return true;
-}
-
-static void inventory_drain(agent_t *agent)
-{
-	struct inventory_change change;
-
-	for (unsigned i = 0;
-	     i < CHANGES_A_TURN && inventory_next(agent->inventory, &change) == PR_OK; i++) {
-		if (change.kind == INVENTORY_ENGINE) {
-			if (change.engine_up) {
-				log_info("the Docker engine answers");
-			} else {
-				log_warn("no Docker engine, trying on: %s", change.text);
-			}
-		}
-		book_inventory(agent->book, &change);
-	}
-}
-
 /* ---- life ---- */
 
 static int parts_new(agent_t *agent)
@@ -395,7 +250,7 @@ static int parts_new(agent_t *agent)
 	};
 	const struct book_outlet book = {
 		.context = agent,
-		.order = order_give,
+		.order = agent_order_give,
 		.endpoint = book_endpoint,
 		.gone = book_gone,
 		.complete = book_complete,
@@ -469,26 +324,6 @@ static int inventory_open(agent_t *agent, char *name, size_t size_bytes)
 	return inventory_start(&options, &agent->inventory);
 }
 
-static int loop_open(agent_t *agent)
-{
-	const int watched[WATCHED_MAX] = { agent->signal_fd, gate_fd(agent->gate),
-		                           speaker_fd(agent->speaker),
-		                           keeper_thread_fd(agent->keeper),
-		                           inventory_fd(agent->inventory) };
-
-	agent->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
-	if (agent->epoll_fd < 0) {
-		return -errno;
-	}
-	for (size_t i = 0; i < PR_ARRAY_LEN(watched); i++) {
-		struct epoll_event event = { .events = EPOLLIN, .data.fd = watched[i] };
-		if (epoll_ctl(agent->epoll_fd, EPOLL_CTL_ADD, watched[i], &event) != 0) {
-			return -errno;
-		}
-	}
-	return PR_OK;
-}
-
 int agent_new(const struct agent_config *config, const struct agent_identity *identity,
               int signal_fd, agent_t **ret_agent, struct agent_problem *ret_problem)
 {
@@ -523,7 +358,7 @@ int agent_new(const struct agent_config *config, const struct agent_identity *id
 	}
 	if (ret == PR_OK) {
 		what = "main loop";
-		ret = loop_open(agent);
+		ret = agent_loop_open(agent);
 	}
 	if (ret != PR_OK) {
 		return agent_fail(ret_problem, ret, "%s: %s", what, pr_strerror(ret));
@@ -552,133 +387,4 @@ void agent_destroy(agent_t **agent_p)
 	free(agent->verdicts);
 	free(agent);
 	*agent_p = NULL;
-}
-
-static void signals_read(agent_t *agent)
-{
-	struct signalfd_siginfo info;
-
-	while (read(agent->signal_fd, &info, sizeof(info)) == (ssize_t)sizeof(info)) {
-		if (info.ssi_signo == SIGTERM || info.ssi_signo == SIGINT) {
-			agent->stop_asked = true;
-		}
-	}
-}
-
-/* Bus and kernel, in the one order that both loops keep. True: packets are left. */
-static bool traffic_turn(agent_t *agent, bool packets)
-{
-	bool due = packets || gate_timeout_ns(agent->gate) <= pr_clock_monotonic_ns();
-	bool more = due && gate_turn(agent->gate);
-
-	speaker_turn(agent->speaker, pr_clock_monotonic_ns());
-	for (size_t i = 0; i < agent->verdict_count; i++) {
-		gate_verdict(agent->gate, &agent->verdicts[i]);
-	}
-	agent->verdict_count = 0;
-	speaker_flush(agent->speaker);
-	gate_flush(agent->gate);
-	return more;
-}
-
-static bool is_ready(const struct epoll_event *events, int count, int fd)
-{
-	for (int i = 0; i < count; i++) {
-		if (events[i].data.fd == fd) {
-			return true;
-		}
-	}
-	return false;
-}
-
-/* Milliseconds that the loop may sleep. */
-static int sleep_ms(const agent_t *agent, bool more)
-{
-	uint64_t now_ns = pr_clock_monotonic_ns();
-	uint64_t gate_ns = gate_timeout_ns(agent->gate);
-	uint64_t speaker_ns = speaker_timeout_ns(agent->speaker);
-	uint64_t due_ns = gate_ns < speaker_ns ? gate_ns : speaker_ns;
-
-	if (more || due_ns <= now_ns) {
-		return 0;
-	}
-	uint64_t wait_ms = (due_ns - now_ns) / PR_NS_PER_MS + 1;
-	if (!outbox_empty(agent->orders) && wait_ms > 10) {
-		return 10;
-	}
-	return wait_ms > TURN_MAX_MS ? TURN_MAX_MS : (int)wait_ms;
-}
-
-/* What is not readable is not touched: each look would be a system call, each turn. */
-static int turn(agent_t *agent, bool *more)
-{
-	struct epoll_event events[WATCHED_MAX];
-
-	int count = epoll_wait(agent->epoll_fd, events, WATCHED_MAX, sleep_ms(agent, *more));
-	if (count < 0 && errno != EINTR) {
-		return -errno;
-	}
-	if (is_ready(events, count, agent->signal_fd)) {
-		signals_read(agent);
-	}
-	*more = traffic_turn(agent, *more || is_ready(events, count, gate_fd(agent->gate)));
-	if (is_ready(events, count, keeper_thread_fd(agent->keeper)) && !reports_drain(agent) &&
-	    !agent->keeper_stopped) {
-		log_error("the keeper's thread has ended: nothing would set rules any more");
-		return PR_EIO;
-	}
-	if (is_ready(events, count, inventory_fd(agent->inventory))) {
-		inventory_drain(agent);
-	}
-	book_turn(agent->book, pr_clock_monotonic_ns());
-	reach_say(reach_look(&agent->reach, pr_clock_monotonic_ns()));
-	outbox_send(agent->orders, agent->keeper);
-	return PR_OK;
-}
-
-/* Rules of namespaces in observe are taken out; answers go on meanwhile. */
-static int stop(agent_t *agent)
-{
-	uint64_t end_ns = pr_clock_monotonic_ns() + STOP_NS;
-	bool more = true;
-	int ret = PR_OK;
-
-	pr_program_notify("STOPPING=1");
-	log_info(
-		"stopping; rules in enforce stay, new connections there drop until an agent comes");
-	speaker_hurry(agent->speaker);
-	inventory_destroy(&agent->inventory);
-	const struct part_order order = { .kind = PART_ORDER_STOP, .remove = true };
-	order_give(agent, &order);
-	while (ret == PR_OK && !agent->keeper_stopped && pr_clock_monotonic_ns() < end_ns) {
-		outbox_send(agent->orders, agent->keeper);
-		(void)reports_drain(agent);
-		more = traffic_turn(agent, /* packets= */ true);
-		if (!more) {
-			struct epoll_event event;
-			(void)epoll_wait(agent->epoll_fd, &event, 1, 10);
-		}
-	}
-	if (!agent->keeper_stopped) {
-		log_warn("the keeper did not stop in time; rules may be left: run portreeve-agent "
-		         "--remove-rules");
-	}
-	return ret;
-}
-
-int agent_run(agent_t *agent)
-{
-	bool more = false;
-	int ret = PR_OK;
-
-	/* The bus's own packets are exempt before the first rule stands. */
-	lifeline_order(agent);
-	book_start(agent->book);
-	outbox_send(agent->orders, agent->keeper);
-	pr_program_notify("READY=1");
-	log_info("ready");
-	while (ret == PR_OK && !agent->stop_asked) {
-		ret = turn(agent, &more);
-	}
-	return ret == PR_OK ? stop(agent) : ret;
 }

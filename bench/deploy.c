@@ -202,13 +202,16 @@ static const char settled[] =
 
 int deploy_commit_only(struct deploy *deploy, const char *policy)
 {
-	char words[2 * STAGE_PATH_BYTES];
+	char words[2 * STAGE_PATH_BYTES], output[STAGE_OUTPUT_BYTES] = "";
 
 	int ret = file_write(deploy, "policy", "%s", policy);
 	(void)snprintf(words, sizeof(words), "policy commit -m bench --force '%s/policy'",
 	               stage_folder(deploy->stage));
 	if (ret == PR_OK) {
-		ret = cli(deploy, NULL, words);
+		ret = cli(deploy, output, words);
+	}
+	if (ret != PR_OK) {
+		(void)fputs(output, stderr);
 	}
 	return ret == PR_OK ? PR_OK : fail(ret, "the policy is not taken", deploy);
 }

@@ -56,8 +56,8 @@ grep -q 'run as root' "$lib_data/out"
 ok $? "it says so"
 
 # interrupted, killed
-lib_spawn interrupted "$bench" connect
-lib_until 20 test -e /run/netns/prt-bench-c6
+lib_spawn interrupted "$bench" limits
+lib_until 20 test -e /run/netns/prt-bench-s5
 "$bench" limits >"$lib_data/out" 2>&1
 grep -q 'another bench runs' "$lib_data/out"
 ok $? "one at a time"

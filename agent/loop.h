@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#pragma once
+
+/** @file The agent as its two halves see it: agent.c makes and joins the parts, loop.c turns them.
+ */
+
+#include "agent/agent.h"
+#include "agent/book.h"
+#include "agent/gate/gate.h"
+#include "agent/inventory/inventory.h"
+#include "agent/keeper/owner.h"
+#include "agent/keeper/thread.h"
+#include "agent/outbox.h"
+#include "agent/reach.h"
+#include "agent/speaker/speaker.h"
+
+struct agent {
+	const struct agent_config *config;
+	struct agent_identity identity;
+	bus_context_t *context;
+	speaker_t *speaker;
+	gate_kernel_real_t *kernel;
+	gate_t *gate;
+	owner_t *owner;
+	keeper_thread_t *keeper;
+	outbox_t *orders; /* those that the keeper could not take yet */
+	inventory_t *inventory;
+	book_t *book;
+	struct part_counters kernel_counters[PART_NAMESPACE_MAX];
+	struct reach reach;
+	struct codec_verdict *verdicts; /* come in while the speaker turns, for the gate after it */
+	size_t verdict_count;
+	uint64_t revision; /* logged last, once revision_said */
+	bool revision_said;
+	int signal_fd, epoll_fd;
+	bool stop_asked, keeper_stopped;
+};
+
+/* ---- agent.c ---- */
+
+/** An order for the keeper; it waits in the outbox while the keeper is busy. */
+void agent_order_give(void *context, const struct part_order *order);
+/** Give keeper and gate the lifeline that holds now. */
+void agent_lifeline_order(agent_t *agent);
+/** Log that workers answer, or no longer do. */
+void agent_reach_say(enum reach_news news);
+
+/* ---- loop.c ---- */
+
+int agent_loop_open(agent_t *agent) _must_check_;
