@@ -10,7 +10,7 @@
 #define STAGE_LOCK          STAGE_RUN "/lock"
 #define STAGE_PIDS          STAGE_RUN "/pids"
 #define STAGE_SPACES_MAX    32
-#define STAGE_PROCESSES_MAX 64
+#define STAGE_PROCESSES_MAX 256
 
 struct stage {
 	char folder[STAGE_PATH_BYTES];
