@@ -174,6 +174,17 @@ static int say_silent(struct cli *cli, const struct cli_peer *peer)
 	                peer->what, (uint64_t)(timeout_ns(cli) / PR_NS_PER_MS));
 }
 
+/* It has the request: nobody knows what became of it. */
+static int say_late(struct cli *cli, const struct cli_peer *peer)
+{
+	return cli_fail(
+		cli, CLI_UNREACHABLE,
+		"%s has the request and has not answered within %" PRIu64
+		" ms: a change may still come into force, look (portreeve policy log, audit) "
+		"before you repeat it",
+		peer->what, (uint64_t)(timeout_ns(cli) / PR_NS_PER_MS));
+}
+
 static int say_refused(struct cli *cli, const struct cli_peer *peer)
 {
 	return cli_fail(cli, CLI_DENIED,
@@ -243,7 +254,7 @@ static int answer_receive(struct cli *cli, struct cli_peer *peer, uint64_t id,
 			bool works = bus_client_link(peer->client) == BUS_LINK_UP &&
 			             now_ns < end_ns + peer->patience_ns;
 			if (now_ns >= end_ns && !works) {
-				return say_silent(cli, peer);
+				return say_late(cli, peer);
 			}
 			/* Only here: an answer may lie there though the key is no more good. */
 			if (bus_client_link(peer->client) == BUS_LINK_REFUSED) {

@@ -43,9 +43,7 @@ struct gate_config {
 /** Who holds the socket of a flow? Called once a question; the keeper's side answers. */
 struct gate_attribution {
 	void *context;
-	/* Packets have just been received: what is read from now on is newer than they are. NULL:
-	 * nobody wants to know.
-	 */
+	/* Packets have just been received: what is read from now on is newer. May be NULL. */
 	void (*begin)(void *context);
 	/* @uid_hint: the kernel's word at OUTPUT; CODEC_NO_UID: none. Fill @ret_owner always. */
 	void (*initiator)(void *context, uint32_t slot, const struct part_flow *flow,

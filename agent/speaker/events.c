@@ -259,6 +259,7 @@ void events_turn(speaker_t *speaker)
 
 	events_flush(speaker);
 	if (link == NULL || link->state != BUS_LINK_UP || link->transfer.running) {
+		events->unsent_ns = 0; /* no timer runs for what cannot go */
 		return;
 	}
 	uint64_t sent = spool_sent_seq(events->spool);

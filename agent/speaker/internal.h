@@ -178,8 +178,9 @@ void links_destroy(speaker_t *speaker);
 /** Connect anew what would be connected from another address now. */
 void links_reroute(speaker_t *speaker);
 void links_check(speaker_t *speaker);
-/** Take what waits on every link; true: something did. */
+/** Tell the links whose descriptor is readable. */
 void links_wake(speaker_t *speaker);
+/** Take what waits on every link; true: something did. */
 bool links_receive(speaker_t *speaker);
 /** Must there be another look before the descriptor can be trusted? */
 bool links_due(const speaker_t *speaker);

@@ -53,7 +53,7 @@ struct fake {
 	bus_server_t *recorder;
 	bool recorder_mute; /* takes events, acknowledges nothing */
 	uint8_t stored[FAKE_EVENTS_MAX];
-	uint64_t last_seq, duplicates, gaps, lost, names;
+	uint64_t last_seq, duplicates, gaps, lost, names, event_frames;
 
 	speaker_t *speaker;
 	unsigned verdicts, states, services;
@@ -283,6 +283,7 @@ static inline void fake_recorder_frame(struct fake *fake, const struct bus_frame
 	    type == CODEC_EVENT &&
 	    codec_records_decode(CODEC_EVENT, frame->data, frame->size_bytes, events, &count) ==
 	            PR_OK) {
+		fake->event_frames++;
 		fake_events_store(fake, events, count);
 	} else if (codec_doc_decode(frame->data, frame->size_bytes, &document) == PR_OK) {
 		if (codec_doc_type(document) == CODEC_SPOOL_LOST) {

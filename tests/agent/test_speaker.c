@@ -250,6 +250,73 @@ static void test_events(void)
 	   "back: all of them come");
 }
 
+/* One event a turn, as with one connection at a time: few frames, none much later than the rest. */
+static void test_frames_shared(void)
+{
+	uint64_t acknowledged = counters_now().events_acknowledged, frames = fake.event_frames;
+
+	for (unsigned i = 0; i < 60; i++) {
+		record(1);
+		speaker_turn(fake.speaker, pr_clock_monotonic_ns());
+	}
+	uint64_t start_ns = pr_clock_monotonic_ns();
+	ok(fake_until(&fake, 3000, counters_now().events_acknowledged == acknowledged + 60) &&
+	           fake.gaps == 0,
+	   "60 turns of one event each: all acknowledged");
+	frames = fake.event_frames - frames;
+	ok(frames <= 10, "in %u frames", (unsigned)frames);
+	ok(pr_clock_monotonic_ns() - start_ns < 500 * PR_NS_PER_MS, "and soon");
+	speaker_hurry(fake.speaker);
+	frames = fake.event_frames;
+	record(1);
+	speaker_turn(fake.speaker, pr_clock_monotonic_ns());
+	ok(fake_until(&fake, 3000, fake.event_frames == frames + 1), "in a hurry: at once");
+}
+
+/* A recorder that takes nothing: the agent's loop may sleep all the same. */
+static void test_no_spin(void)
+{
+	uint64_t acknowledged = counters_now().events_acknowledged, now_ns = 0;
+	unsigned awake = 0;
+
+	fake.recorder_mute = true;
+	for (unsigned i = 0; i < 300; i++) {
+		record(40);
+		fake_turn(&fake);
+	}
+	(void)fake_until(&fake, 300, false);
+	for (unsigned i = 0; i < 50; i++) {
+		now_ns = pr_clock_monotonic_ns();
+		speaker_turn(fake.speaker, now_ns);
+		awake += speaker_timeout_ns(fake.speaker) <= pr_clock_monotonic_ns();
+	}
+	ok(awake < 5, "12,000 events that nobody acknowledges: %u of 50 turns want another at once",
+	   awake);
+	fake.recorder_mute = false;
+	ok(fake_until(&fake, 10000, counters_now().events_acknowledged >= acknowledged + 12000) &&
+	           fake.gaps == 0 && counters_now().events_lost == 0,
+	   "then all of them come");
+}
+
+/* The controller's connection goes and comes while the agent does not look: it is a new session. */
+static void test_session_anew(void)
+{
+	unsigned hellos = fake.hellos;
+	struct bus_peer peer = { .id = fake.agent, .role = BUS_ROLE_AGENT };
+
+	memcpy(peer.public_key, fake.agent_key.public_key, BUS_KEY_BYTES);
+	bus_keyring_remove(fake.keyring, peer.public_key);
+	fake_controller_turn(&fake);
+	ok(bus_keyring_put(fake.keyring, &peer) == PR_OK, "cut off, admitted again");
+	for (unsigned i = 0; i < 60; i++) {
+		(void)poll(NULL, 0, 20);
+		fake_controller_turn(&fake);
+	}
+	ok(fake_until(&fake, 5000, fake.hellos == hellos + 1), "it says hello again");
+	(void)fake_until(&fake, 300, false);
+	ok(fake.hellos == hellos + 1, "once");
+}
+
 static void test_state(void)
 {
 	unsigned states = fake.states;
@@ -342,7 +409,10 @@ int main(void)
 	test_inventory();
 	test_requests();
 	test_events();
+	test_frames_shared();
+	test_no_spin();
 	test_state();
+	test_session_anew();
 	test_restart();
 	test_full();
 	fake_close(&fake);
