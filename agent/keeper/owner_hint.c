@@ -157,7 +157,8 @@ void owner_hint_keep(owner_t *owner, uint32_t slot, uint32_t uid, struct owner_h
 		.start_ticks = holder->start_ticks,
 		.used_ns = owner->now_ns,
 		.crowded = same && place->crowded,
-		.exe_batch = same ? place->exe_batch : 0,
+		.exe_batch =
+			owner->batch, /* it was read for this question, or for one of the batch */
 		.facts = holder->facts,
 	};
 	memcpy(kept.exe, holder->exe, sizeof(kept.exe));
