@@ -28,8 +28,13 @@ static int place_make(stage_t *stage, struct arm *arm)
 		ret = stage_space_add(stage, arm->server);
 	}
 	if (ret == PR_OK) {
-		ret = stage_link(stage, arm->client, "eth0", client_address, arm->server, "eth0",
-		                 server_address);
+		ret = stage_link(stage,
+		                 &(struct stage_end){ .space = arm->client,
+		                                      .device = "eth0",
+		                                      .address = client_address },
+		                 &(struct stage_end){ .space = arm->server,
+		                                      .device = "eth0",
+		                                      .address = server_address });
 	}
 	if (ret == PR_OK) {
 		ret = stage_shell(
@@ -110,25 +115,12 @@ static int opensnitch_open(stage_t *stage, const struct arm *arm)
 	return PR_ENOENT;
 }
 
-/* A second link, to the controller's namespace. */
-static int portreeve_at(stage_t *stage, struct deploy *deploy, const char *space, unsigned host)
+static int portreeve_at(struct deploy *deploy, const char *space, unsigned host)
 {
 	char name[STAGE_LABEL_BYTES];
 
 	(void)snprintf(name, sizeof(name), "host-%s", space);
-	int ret = stage_shell(stage, NULL, NULL,
-	                      "ip link add ctl0 netns prt-bench-%s type veth peer name p%s netns "
-	                      "prt-bench-%s",
-	                      space, space, deploy->space);
-	if (ret == PR_OK) {
-		ret = stage_shell(stage, deploy->space, NULL,
-		                  "ip link set p%s master br0 && ip link set p%s up", space, space);
-	}
-	if (ret == PR_OK) {
-		ret = stage_shell(stage, space, NULL,
-		                  "ip addr add 10.78.0.%u/24 dev ctl0 && ip link set ctl0 up",
-		                  host);
-	}
+	int ret = deploy_attach(deploy, space, host);
 	if (ret != PR_OK) {
 		return ret;
 	}
@@ -136,13 +128,12 @@ static int portreeve_at(stage_t *stage, struct deploy *deploy, const char *space
 	return pid > 0 ? PR_OK : (int)pid;
 }
 
-static int portreeve_open(stage_t *stage, struct deploy *deploy, const struct arm *arm)
+static int portreeve_open(struct deploy *deploy, const struct arm *arm)
 {
-	int ret = portreeve_at(stage, deploy, arm->client, 10 * arm->number);
+	int ret = portreeve_at(deploy, arm->client, 10 * arm->number);
 
-	return ret == PR_OK && arm->pair
-	               ? portreeve_at(stage, deploy, arm->server, 10 * arm->number + 1)
-	               : ret;
+	return ret == PR_OK && arm->pair ? portreeve_at(deploy, arm->server, 10 * arm->number + 1)
+	                                 : ret;
 }
 
 int arm_open(stage_t *stage, struct deploy *deploy, struct arm *arm)
@@ -161,7 +152,7 @@ int arm_open(stage_t *stage, struct deploy *deploy, struct arm *arm)
 	case ARM_OPENSNITCH:
 		return opensnitch_open(stage, arm);
 	case ARM_PORTREEVE:
-		return portreeve_open(stage, deploy, arm);
+		return portreeve_open(deploy, arm);
 	}
 	return PR_EINVAL;
 }

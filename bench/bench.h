@@ -67,6 +67,9 @@ void bench_row_print(const struct bench_config *config, const struct bench_row *
 /** A remark for people: on the table's own line, or with --json to stderr. */
 void bench_say(const struct bench_config *config, const char *format, ...) _printf_(2, 3);
 
+/** How many rounds were thrown away, if any were. */
+void bench_thrown_say(const struct bench_config *config, size_t thrown);
+
 /* ---- machine.c: what it ran on ---- */
 
 struct bench_times {

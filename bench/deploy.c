@@ -11,6 +11,7 @@
 
 #define START_MS 15000
 #define POLL_MS  100
+#define BRIDGE   "br0"
 
 static int fail(int error, const char *what, const struct deploy *deploy)
 {
@@ -42,7 +43,7 @@ static int file_write(const struct deploy *deploy, const char *name, const char 
 /* `portreeve WORDS`, as the first administrator. */
 static int cli(struct deploy *deploy, char *output, const char *words)
 {
-	return stage_shell(deploy->stage, deploy->space, output,
+	return stage_shell(deploy->stage, DEPLOY_SPACE, output,
 	                   "'%s/portreeve' --config '%s/cli/cli.conf' %s", stage_programs(),
 	                   stage_folder(deploy->stage), words);
 }
@@ -95,46 +96,66 @@ static int recorder_start(struct deploy *deploy)
 	                     "map_size = 4G\n",
 	                     stage_folder(deploy->stage));
 	if (ret == PR_OK) {
-		ret = enroll(deploy, deploy->space, "recorder", "recorder");
+		ret = enroll(deploy, DEPLOY_SPACE, "recorder", "recorder");
 	}
 	if (ret != PR_OK) {
 		return fail(ret, "the recorder cannot join", deploy);
 	}
-	deploy->recorder = daemon_start(deploy, deploy->space, "recorder", "recorder");
+	deploy->recorder = daemon_start(deploy, DEPLOY_SPACE, "recorder", "recorder");
 	ret = until(deploy, "events -n 1");
 	return ret == PR_OK ? PR_OK : fail(ret, "the recorder does not answer", deploy);
 }
 
-int deploy_init(stage_t *stage, const char *space, const char *address, struct deploy *ret_deploy)
+int deploy_init(stage_t *stage, struct deploy *ret_deploy)
 {
 	struct deploy deploy = { .stage = stage };
 	const char *folder = stage_folder(stage);
 
-	(void)snprintf(deploy.space, sizeof(deploy.space), "%s", space);
-	(void)snprintf(deploy.address, sizeof(deploy.address), "%s", address);
 	*ret_deploy = deploy;
-	int ret = file_write(&deploy, "controller.conf",
-	                     "state_directory = %s/controller\nlisten = 0.0.0.0\nadvertise = %s\n"
-	                     "recorder = tcp://%s:7401\nadmin_config = %s/cli/cli.conf\n",
-	                     folder, address, address, folder);
+	int ret = stage_space_add(stage, DEPLOY_SPACE);
 	if (ret == PR_OK) {
-		ret = stage_shell(stage, space, NULL,
+		ret = stage_shell(stage, DEPLOY_SPACE, NULL,
+		                  "ip link add " BRIDGE
+		                  " type bridge && ip addr add " DEPLOY_ADDRESS "/24 dev " BRIDGE
+		                  " && ip link set " BRIDGE " up");
+	}
+	if (ret == PR_OK) {
+		ret = file_write(&deploy, "controller.conf",
+		                 "state_directory = %s/controller\nlisten = 0.0.0.0\n"
+		                 "advertise = " DEPLOY_ADDRESS "\nrecorder = tcp://" DEPLOY_ADDRESS
+		                 ":7401\nadmin_config = %s/cli/cli.conf\n",
+		                 folder, folder);
+	}
+	if (ret == PR_OK) {
+		ret = stage_shell(stage, DEPLOY_SPACE, NULL,
 		                  "'%s/portreeve-controller' --config '%s/controller.conf' --init",
 		                  stage_programs(), folder);
 	}
 	return ret == PR_OK ? PR_OK : fail(ret, "the controller cannot be set up", &deploy);
 }
 
+int deploy_attach(struct deploy *deploy, const char *space, unsigned host)
+{
+	char port[STAGE_LABEL_BYTES + 1], address[32];
+
+	(void)snprintf(port, sizeof(port), "p%s", space);
+	(void)snprintf(address, sizeof(address), "10.78.0.%u/24", host);
+	return stage_link(
+		deploy->stage,
+		&(struct stage_end){ .space = space, .device = "ctl0", .address = address },
+		&(struct stage_end){ .space = DEPLOY_SPACE, .device = port, .bridge = BRIDGE });
+}
+
 int deploy_run(struct deploy *deploy)
 {
-	deploy->controller = daemon_start(deploy, deploy->space, "controller", "controller");
+	deploy->controller = daemon_start(deploy, DEPLOY_SPACE, "controller", "controller");
 	int ret = until(deploy, "hosts");
 	return ret == PR_OK ? PR_OK : fail(ret, "the controller does not answer", deploy);
 }
 
-int deploy_start(stage_t *stage, const char *space, const char *address, struct deploy *ret_deploy)
+int deploy_start(stage_t *stage, struct deploy *ret_deploy)
 {
-	int ret = deploy_init(stage, space, address, ret_deploy);
+	int ret = deploy_init(stage, ret_deploy);
 
 	if (ret == PR_OK) {
 		ret = deploy_run(ret_deploy);

@@ -13,21 +13,27 @@
 #include "bench/stage.h"
 #include "bus/bus.h"
 
+#define DEPLOY_SPACE       "ctl" /* namespace of controller and recorder */
+#define DEPLOY_ADDRESS     "10.78.0.1"
+#define DEPLOY_ADMIN_PORT  7400
+#define DEPLOY_WORKER_PORT 7410 /* and the next */
+#define DEPLOY_WORKERS     2
+
 struct deploy {
 	stage_t *stage;
-	char space[STAGE_LABEL_BYTES]; /* of controller and recorder */
-	char address[46];
 	pid_t controller, recorder;
 };
 
-/** Make keys and store of a controller, without starting it. Errors are said on stderr. */
-int deploy_init(stage_t *stage, const char *space, const char *address,
-                struct deploy *ret_deploy) _must_check_;
+/**
+ * The namespace, keys and store of a controller, without starting it. Errors are said on stderr.
+ */
+int deploy_init(stage_t *stage, struct deploy *ret_deploy) _must_check_;
 /** Start it; it answers when this returns. */
 int deploy_run(struct deploy *deploy) _must_check_;
 /** Both, and a recorder. */
-int deploy_start(stage_t *stage, const char *space, const char *address,
-                 struct deploy *ret_deploy) _must_check_;
+int deploy_start(stage_t *stage, struct deploy *ret_deploy) _must_check_;
+/** A link from another namespace to the controller's, with address 10.78.0.@p host. */
+int deploy_attach(struct deploy *deploy, const char *space, unsigned host) _must_check_;
 /** The controller's public key, which its workers have as well. */
 int deploy_server_key(const struct deploy *deploy,
                       uint8_t ret_key[static BUS_KEY_BYTES]) _must_check_;

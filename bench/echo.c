@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include <arpa/inet.h>
 #include <poll.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -13,17 +14,9 @@
 #define HIGH_WATER 65536
 #define ANSWER_NS  (5 * PR_NS_PER_S)
 
-int echo_keys_new(struct echo_keys *ret_keys)
-{
-	int ret = bus_key_new(&ret_keys->server);
-
-	ret_keys->client_id = pr_uuid_new();
-	return ret == PR_OK ? bus_key_new(&ret_keys->client) : ret;
-}
-
 /* ---- server ---- */
 
-struct echo {
+struct serving {
 	bus_server_t *server;
 	uint8_t answer[CODEC_FRAME_MAX_BYTES];
 	size_t request_bytes, request_head_bytes;
@@ -33,36 +26,37 @@ struct echo {
 };
 
 /* The frames' sizes say how many there are, and how long the answer is: a head, and so many. */
-static void echo_prepare(struct echo *echo)
+static void echo_prepare(struct serving *serving)
 {
 	struct codec_verdict verdicts[CODEC_BATCH_MAX];
 	size_t bytes = 0;
 
 	memset(verdicts, 0, sizeof(verdicts));
-	(void)!codec_records_encode(CODEC_VERDICT, verdicts, CODEC_BATCH_MAX, echo->answer,
-	                            sizeof(echo->answer), &bytes);
-	echo->request_bytes = codec_record_bytes(CODEC_REQUEST);
-	echo->request_head_bytes = codec_frame_bytes(CODEC_REQUEST, 1) - echo->request_bytes;
-	echo->answer_bytes = codec_record_bytes(CODEC_VERDICT);
-	echo->answer_head_bytes = codec_frame_bytes(CODEC_VERDICT, 1) - echo->answer_bytes;
+	(void)!codec_records_encode(CODEC_VERDICT, verdicts, CODEC_BATCH_MAX, serving->answer,
+	                            sizeof(serving->answer), &bytes);
+	serving->request_bytes = codec_record_bytes(CODEC_REQUEST);
+	serving->request_head_bytes = codec_frame_bytes(CODEC_REQUEST, 1) - serving->request_bytes;
+	serving->answer_bytes = codec_record_bytes(CODEC_VERDICT);
+	serving->answer_head_bytes = codec_frame_bytes(CODEC_VERDICT, 1) - serving->answer_bytes;
 }
 
 /* The number of records is the last thing of the head: an array 16. */
-static void echo_answer(struct echo *echo)
+static void echo_answer(struct serving *serving)
 {
-	while (echo->owed > 0) {
-		size_t count = echo->owed < CODEC_BATCH_MAX ? echo->owed : CODEC_BATCH_MAX;
+	while (serving->owed > 0) {
+		size_t count = serving->owed < CODEC_BATCH_MAX ? serving->owed : CODEC_BATCH_MAX;
 		uint16_t wire = htons((uint16_t)count);
-		memcpy(echo->answer + echo->answer_head_bytes - sizeof(wire), &wire, sizeof(wire));
-		(void)!bus_server_send(echo->server, &echo->route, echo->answer,
-		                       echo->answer_head_bytes + count * echo->answer_bytes);
-		echo->owed -= count;
+		memcpy(serving->answer + serving->answer_head_bytes - sizeof(wire), &wire,
+		       sizeof(wire));
+		(void)!bus_server_send(serving->server, &serving->route, serving->answer,
+		                       serving->answer_head_bytes + count * serving->answer_bytes);
+		serving->owed -= count;
 	}
 }
 
-static void echo_loop(struct echo *echo)
+static void echo_loop(struct serving *serving)
 {
-	struct pollfd wait = { .fd = bus_server_fd(echo->server), .events = POLLIN };
+	struct pollfd wait = { .fd = bus_server_fd(serving->server), .events = POLLIN };
 	struct bus_frame frame;
 
 	for (;;) {
@@ -71,20 +65,20 @@ static void echo_loop(struct echo *echo)
 		do {
 			taken = 0;
 			while (taken < CODEC_BATCH_MAX &&
-			       bus_server_receive(echo->server, &frame) == PR_OK) {
-				echo->route = frame.route;
-				echo->owed += (frame.size_bytes - echo->request_head_bytes) /
-				              echo->request_bytes;
+			       bus_server_receive(serving->server, &frame) == PR_OK) {
+				serving->route = frame.route;
+				serving->owed += (frame.size_bytes - serving->request_head_bytes) /
+				                 serving->request_bytes;
 				taken++;
 			}
-			echo_answer(echo);
+			echo_answer(serving);
 		} while (taken > 0);
 	}
 }
 
-void echo_server(const void *plan_data, int fd)
+static void echo_server(const void *plan_data, int fd)
 {
-	const struct echo_server_plan *plan = plan_data;
+	const struct echo *plan = plan_data;
 	struct bus_peer peer = { .id = plan->keys.client_id, .role = BUS_ROLE_AGENT };
 	struct bus_server_options options = { .endpoint = plan->endpoint,
 		                              .key = &plan->keys.server,
@@ -93,19 +87,48 @@ void echo_server(const void *plan_data, int fd)
 		                              .high_water_mark = HIGH_WATER };
 	bus_keyring_t *keyring = bus_keyring_new();
 	bus_context_t *context = NULL;
-	struct echo *echo = calloc(1, sizeof(*echo));
+	struct serving *serving = calloc(1, sizeof(*serving));
 
-	if (keyring == NULL || echo == NULL) {
+	if (keyring == NULL || serving == NULL) {
 		return;
 	}
 	memcpy(peer.public_key, plan->keys.client.public_key, sizeof(peer.public_key));
 	if (bus_keyring_put(keyring, &peer) != PR_OK ||
 	    bus_context_new(keyring, &context) != PR_OK ||
-	    bus_server_new(context, &options, &echo->server) != PR_OK || write(fd, "r", 1) != 1) {
+	    bus_server_new(context, &options, &serving->server) != PR_OK ||
+	    write(fd, "r", 1) != 1) {
 		return;
 	}
-	echo_prepare(echo);
-	echo_loop(echo);
+	echo_prepare(serving);
+	echo_loop(serving);
+}
+
+int echo_start(stage_t *stage, const char *space, const char *address, struct echo *ret_echo)
+{
+	struct echo echo = { .keys = { .client_id = pr_uuid_new() } };
+	int ret = bus_key_new(&echo.keys.server);
+
+	if (ret == PR_OK) {
+		ret = bus_key_new(&echo.keys.client);
+	}
+	if (ret != PR_OK) {
+		return ret;
+	}
+	(void)snprintf(echo.endpoint, sizeof(echo.endpoint), "tcp://%s:%d", address, ECHO_PORT);
+	echo.process = stage_serve(stage, space, echo_server, &echo);
+	*ret_echo = echo;
+	return echo.process > 0 ? PR_OK : (int)echo.process;
+}
+
+struct ask_plan ask_plan_echo(const struct echo *echo, unsigned a_frame, unsigned in_flight)
+{
+	struct ask_plan plan = {
+		.key = echo->keys.client, .a_frame = a_frame, .in_flight = in_flight, .tuples = 1000
+	};
+
+	memcpy(plan.endpoint, echo->endpoint, sizeof(plan.endpoint));
+	memcpy(plan.server_key, echo->keys.server.public_key, sizeof(plan.server_key));
+	return plan;
 }
 
 /* ---- client ---- */

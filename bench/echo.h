@@ -20,15 +20,16 @@ struct echo_keys {
 	struct pr_uuid client_id;
 };
 
-int echo_keys_new(struct echo_keys *ret_keys) _must_check_;
-
-struct echo_server_plan {
+/** A server that answers each frame of N requests by one of N verdicts. */
+struct echo {
 	struct echo_keys keys;
 	char endpoint[128];
+	pid_t process;
 };
 
-/** stage_fn for stage_serve(): each frame of N requests is answered by one of N verdicts. */
-void echo_server(const void *plan, int fd);
+/** Start it at an address of a namespace. */
+int echo_start(stage_t *stage, const char *space, const char *address,
+               struct echo *ret_echo) _must_check_;
 
 struct ask_plan {
 	char endpoint[128];
@@ -53,6 +54,8 @@ struct ask_result {
 
 /** stage_fn: struct ask_plan in, struct ask_result out. */
 void ask_client(const void *plan, int fd);
+/** For asking an echo: its key and place filled in. */
+struct ask_plan ask_plan_echo(const struct echo *echo, unsigned a_frame, unsigned in_flight);
 
 struct watch_plan {
 	struct ask_plan ask;
@@ -64,6 +67,7 @@ struct watch_plan {
  * came, uint64_t, monotonic. */
 void watch_revision(const void *plan, int fd);
 
+#define ECHO_PORT      7999
 #define ECHO_IN_FLIGHT 32 /* frames: the server always has something to do */
 
 struct ask_figures {

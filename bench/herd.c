@@ -13,11 +13,9 @@
 #include "codec/codec.h"
 #include "store/store.h"
 
-#define ADMIN_PORT  7400
-#define WORKER_PORT 7410
-#define BEAT_NS     PR_NS_PER_S
-#define EVENTS      64
-#define OPEN_MAX    4096 /* questions on the way, of a process */
+#define BEAT_NS  PR_NS_PER_S
+#define EVENTS   64
+#define OPEN_MAX 4096 /* questions on the way, of a process */
 
 /* ---- keys and store ---- */
 
@@ -59,7 +57,6 @@ int herd_new(struct deploy *deploy, unsigned count, struct herd *ret_herd)
 	if (count == 0 || count > HERD_A_PROCESS * HERD_PROCESSES_MAX) {
 		return PR_EINVAL;
 	}
-	(void)snprintf(herd.address, sizeof(herd.address), "%s", deploy->address);
 	herd.agents = calloc(count, sizeof(*herd.agents));
 	herd.board = mmap(NULL, sizeof(*herd.board), PROT_READ | PROT_WRITE,
 	                  MAP_SHARED | MAP_ANONYMOUS, -1, 0);
@@ -88,7 +85,7 @@ void herd_done(struct herd *herd)
 struct member {
 	const struct herd_agent *agent;
 	unsigned index;
-	bus_client_t *admin, *workers[HERD_WORKERS];
+	bus_client_t *admin, *workers[DEPLOY_WORKERS];
 	bool greeted, known, has_state;
 	bool follows; /* counted for the revision that is waited for */
 	uint64_t revision, number, connection;
@@ -107,7 +104,7 @@ struct herd_process {
 	bus_context_t *context;
 	int epoll_fd;
 	struct member members[HERD_A_PROCESS];
-	struct member_wake wakes[HERD_A_PROCESS * (1 + HERD_WORKERS)];
+	struct member_wake wakes[HERD_A_PROCESS * (1 + DEPLOY_WORKERS)];
 	size_t wake_count;
 	unsigned count;
 	uint64_t wanted; /* revision */
@@ -133,7 +130,7 @@ static int client_open(struct herd_process *process, struct member *member, unsi
 		                              .waits_for_wake = true };
 	struct epoll_event event = { .events = EPOLLIN };
 
-	(void)snprintf(endpoint, sizeof(endpoint), "tcp://%s:%u", process->herd->address, port);
+	(void)snprintf(endpoint, sizeof(endpoint), "tcp://" DEPLOY_ADDRESS ":%u", port);
 	int ret = bus_client_new(process->context, &options, ret_client);
 	if (ret != PR_OK) {
 		return ret;
@@ -306,7 +303,7 @@ static void ask(struct herd_process *process, uint64_t due_ns)
 	process->sent_ns[id % OPEN_MAX] = due_ns;
 	if (codec_records_encode(CODEC_REQUEST, &request, 1, frame, sizeof(frame), &size_bytes) ==
 	            PR_OK &&
-	    bus_client_send(member->workers[id % HERD_WORKERS], frame, size_bytes) == PR_OK) {
+	    bus_client_send(member->workers[id % DEPLOY_WORKERS], frame, size_bytes) == PR_OK) {
 		atomic_fetch_add(&process->place->asked, 1);
 	}
 }
@@ -421,11 +418,12 @@ static void process_run(const void *plan_data, int fd)
 		struct member *member = &process->members[i];
 		*member = (struct member){ .agent = &plan->herd->agents[plan->first + i],
 			                   .index = plan->first + i };
-		if (client_open(process, member, ADMIN_PORT, true, &member->admin) != PR_OK) {
+		if (client_open(process, member, DEPLOY_ADMIN_PORT, true, &member->admin) !=
+		    PR_OK) {
 			return;
 		}
-		for (unsigned w = 0; w < HERD_WORKERS; w++) {
-			if (client_open(process, member, WORKER_PORT + w, false,
+		for (unsigned w = 0; w < DEPLOY_WORKERS; w++) {
+			if (client_open(process, member, DEPLOY_WORKER_PORT + w, false,
 			                &member->workers[w]) != PR_OK) {
 				return;
 			}

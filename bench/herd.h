@@ -19,7 +19,6 @@
 
 #define HERD_A_PROCESS     100
 #define HERD_PROCESSES_MAX 100
-#define HERD_WORKERS       2
 
 struct herd_agent {
 	struct pr_uuid id;
@@ -45,7 +44,6 @@ struct herd {
 	struct herd_board *board;
 	struct herd_agent *agents;
 	unsigned count;
-	char address[46];
 	uint8_t server_key[BUS_KEY_BYTES];
 };
 

@@ -8,12 +8,12 @@
 #include "base/err.h"
 #include "bench/bench.h"
 #include "bench/policy.h"
+#include "bench/sample.h"
 #include "bench/storage.h"
 #include "policy/policy.h"
 
 #define TUPLES       100000
 #define ENDPOINTS    1000
-#define GROUPS       100
 #define PORTS        10000
 #define PORTS_SHARED 20
 #define DRAWN_MASK   0x3ffffU /* slots of the set of tuples drawn: more than twice TUPLES */
@@ -36,19 +36,6 @@ struct work {
 	char names[ENDPOINTS][16];
 };
 
-/* What rule @p i says. */
-struct rule {
-	unsigned from, to, port; /* groups, and a port */
-};
-
-static struct rule rule_of(unsigned i, unsigned ports)
-{
-	return (struct rule){ .from = i % GROUPS,
-		              .to = (i * 7 + i / GROUPS) % GROUPS,
-		              .port = 1 + i % ports };
-}
-
-/* Group i holds the endpoints whose name begins with e and i. */
 static char *text_make(unsigned rules, unsigned ports, bool denies)
 {
 	char *text = NULL;
@@ -57,16 +44,7 @@ static char *text_make(unsigned rules, unsigned ports, bool denies)
 	if (out == NULL) {
 		return NULL;
 	}
-	(void)fputs("mode enforce default\n", out);
-	for (unsigned i = 0; i < GROUPS; i++) {
-		(void)fprintf(out, "group g%u select name e%u*\n", i, i);
-	}
-	for (unsigned i = 0; i < rules; i++) {
-		struct rule rule = rule_of(i, ports);
-		(void)fprintf(out, "rule %u %s from g%u to g%u tcp/%u\n", i + 1,
-		              denies && i % 3 == 0 ? "deny" : "allow", rule.from, rule.to,
-		              rule.port);
-	}
+	sample_policy_write(out, rules, ports, denies);
 	return fclose(out) == 0 ? text : NULL;
 }
 
@@ -299,7 +277,7 @@ static void requests_dumped(struct work *work, unsigned rules, size_t requests)
 {
 	uint64_t state = 2;
 	while (work->request_count < requests) {
-		struct rule rule = rule_of((unsigned)(draw(&state) % rules), rules);
+		struct sample_rule rule = sample_rule_of((unsigned)(draw(&state) % rules), rules);
 		if (work->request_count % 2 == 0) {
 			request_add(work, member_of(rule.from, &state), member_of(rule.to, &state),
 			            rule.port);
@@ -310,27 +288,20 @@ static void requests_dumped(struct work *work, unsigned rules, size_t requests)
 	}
 }
 
-static int by_value(const void *a, const void *b)
-{
-	double x = *(const double *)a, y = *(const double *)b;
-	return x < y ? -1 : x > y;
-}
-
 static double ours_ns(struct work *work)
 {
-	double values[DUMP_ROUNDS];
+	struct bench_series series = { 0 };
 	uint64_t operations = 200000;
 	for (size_t i = 0; i < DUMP_ROUNDS; i++) {
 		struct timespec start, end;
 		(void)clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &start);
 		(void)evaluate(work, &work->image, operations);
 		(void)clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &end);
-		values[i] = ((double)(end.tv_sec - start.tv_sec) * PR_NS_PER_S +
-		             (double)(end.tv_nsec - start.tv_nsec)) /
-		            (double)operations;
+		bench_series_add(&series, ((double)(end.tv_sec - start.tv_sec) * PR_NS_PER_S +
+		                           (double)(end.tv_nsec - start.tv_nsec)) /
+		                                  (double)operations);
 	}
-	qsort(values, DUMP_ROUNDS, sizeof(values[0]), by_value);
-	return values[DUMP_ROUNDS / 2];
+	return bench_series_median(&series);
 }
 
 static size_t endpoint_index(const struct work *work, const struct pr_uuid *id)
@@ -346,7 +317,7 @@ static void write_policies(FILE *out, unsigned rules)
 {
 	(void)fputs("{\"policies\":\"", out);
 	for (unsigned i = 0; i < rules; i++) {
-		struct rule rule = rule_of(i, rules);
+		struct sample_rule rule = sample_rule_of(i, rules);
 		(void)fprintf(out,
 		              "permit(principal in Group::\\\"g%u\\\", action == "
 		              "Action::\\\"connect\\\", resource in Group::\\\"g%u\\\") when { "
@@ -365,7 +336,7 @@ static void write_endpoints(FILE *out)
 		const char *comma = "";
 		(void)fprintf(out, "%s{\"name\":\"e%u\",\"groups\":[", i == 0 ? "" : ",\n", i);
 		do {
-			if (group < GROUPS) {
+			if (group < SAMPLE_GROUPS) {
 				(void)fprintf(out, "%s\"g%u\"", comma, group);
 				comma = ",";
 			}

@@ -109,6 +109,11 @@ static void row_table(const struct bench_row *row)
 
 void bench_row_print(const struct bench_config *config, const struct bench_row *row)
 {
+	if (row->value.count == 0) {
+		/* A median of nothing would be taken for a figure. */
+		bench_say(config, "%s: no figure, every round was thrown away", row->metric);
+		return;
+	}
 	if (config->json) {
 		row_json(row);
 	} else {
@@ -128,4 +133,12 @@ void bench_say(const struct bench_config *config, const char *format, ...)
 	(void)fputc('\n', out);
 	(void)fflush(out);
 	va_end(args);
+}
+
+void bench_thrown_say(const struct bench_config *config, size_t thrown)
+{
+	if (thrown > 0) {
+		bench_say(config, "%zu rounds thrown away: over %.0f %% steal", thrown,
+		          100 * BENCH_STEAL_MAX);
+	}
 }

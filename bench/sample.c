@@ -7,6 +7,27 @@
 #include "codec/codec.h"
 #include "store/store.h"
 
+struct sample_rule sample_rule_of(unsigned i, unsigned ports)
+{
+	return (struct sample_rule){ .from = i % SAMPLE_GROUPS,
+		                     .to = (i * 7 + i / SAMPLE_GROUPS) % SAMPLE_GROUPS,
+		                     .port = 1 + i % ports };
+}
+
+void sample_policy_write(FILE *out, unsigned rules, unsigned ports, bool denies)
+{
+	(void)fputs("mode enforce default\n", out);
+	for (unsigned i = 0; i < SAMPLE_GROUPS; i++) {
+		(void)fprintf(out, "group g%u select name e%u*\n", i, i);
+	}
+	for (unsigned i = 0; i < rules; i++) {
+		struct sample_rule rule = sample_rule_of(i, ports);
+		(void)fprintf(out, "rule %u %s from g%u to g%u tcp/%u\n", i + 1,
+		              denies && i % 3 == 0 ? "deny" : "allow", rule.from, rule.to,
+		              rule.port);
+	}
+}
+
 char *sample_policy_text(unsigned rules, unsigned variant)
 {
 	char *text = NULL;
@@ -16,15 +37,7 @@ char *sample_policy_text(unsigned rules, unsigned variant)
 	if (out == NULL) {
 		return NULL;
 	}
-	(void)fputs("mode enforce default\n", out);
-	for (unsigned i = 0; i < SAMPLE_GROUPS; i++) {
-		(void)fprintf(out, "group g%u select name e%02u-*\n", i, i);
-	}
-	for (unsigned i = 0; i + 1 < rules; i++) {
-		(void)fprintf(out, "rule %u %s from g%u to g%u tcp/%u\n", i + 1,
-		              i % 3 == 0 ? "deny" : "allow", i % SAMPLE_GROUPS,
-		              (i * 7 + i / SAMPLE_GROUPS) % SAMPLE_GROUPS, 1 + i % 60000);
-	}
+	sample_policy_write(out, rules - 1, rules, true);
 	(void)fprintf(out, "rule %u allow from any to 10.77.0.0/16 tcp/443 comment \"bench %u\"\n",
 	              rules, variant);
 	return fclose(out) == 0 ? text : NULL;
@@ -41,7 +54,7 @@ static int endpoint_encode(const struct pr_uuid *agent, unsigned index,
 		return PR_ENOMEM;
 	}
 	(void)snprintf(container, sizeof(container), "%064x", index);
-	(void)snprintf(name, sizeof(name), "e%02u-%u", index % SAMPLE_GROUPS, index);
+	(void)snprintf(name, sizeof(name), "e%u", index);
 	ret_endpoint->id = index == 0 ? *agent : pr_uuid_of_container(container);
 	codec_doc_set_uuid(document, CODEC_ENDPOINT_UUID, &ret_endpoint->id);
 	codec_doc_set_uuid(document, CODEC_ENDPOINT_HOST, agent);

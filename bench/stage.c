@@ -79,7 +79,7 @@ static void sweep(struct stage *stage)
 
 	while (file != NULL && fgets(line, sizeof(line), file) != NULL) {
 		line[strcspn(line, "\n")] = '\0';
-		if (strncmp(line, "folder ", 7) == 0) {
+		if (strncmp(line, "folder " STAGE_FOLDERS, strlen("folder " STAGE_FOLDERS)) == 0) {
 			stage_try(stage, NULL, "rm -rf '%s'", line + 7);
 		} else {
 			sweep_process(line);
@@ -138,7 +138,7 @@ int stage_new(stage_t **ret_stage)
 	stage->owner = true;
 	sweep(stage);
 	(void)unlink(STAGE_PIDS);
-	(void)snprintf(stage->folder, sizeof(stage->folder), "/var/tmp/portreeve-bench.XXXXXX");
+	(void)snprintf(stage->folder, sizeof(stage->folder), STAGE_FOLDERS "XXXXXX");
 	if (mkdtemp(stage->folder) == NULL) {
 		stage->folder[0] = '\0';
 		return -errno;
@@ -197,30 +197,34 @@ int stage_space_add(stage_t *stage, const char *name)
 	                   "net.ipv4.tcp_max_syn_backlog=16384 net.core.somaxconn=16384");
 }
 
-int stage_link(stage_t *stage, const char *a, const char *a_device, const char *a_address,
-               const char *b, const char *b_device, const char *b_address)
+int stage_link(stage_t *stage, const struct stage_end *a, const struct stage_end *b)
 {
+	const struct stage_end *ends[] = { a, b };
 	int ret = stage_shell(stage, NULL, NULL,
 	                      "ip link add %s netns " STAGE_PREFIX
 	                      "%s type veth peer name %s netns " STAGE_PREFIX "%s",
-	                      a_device, a, b_device, b);
-	if (ret == PR_OK) {
-		ret = stage_shell(stage, a, NULL, "ip addr add %s dev %s && ip link set %s up",
-		                  a_address, a_device, a_device);
+	                      a->device, a->space, b->device, b->space);
+
+	for (size_t i = 0; i < PR_ARRAY_LEN(ends) && ret == PR_OK; i++) {
+		const struct stage_end *end = ends[i];
+		ret = stage_shell(stage, end->space, NULL, "ip %s %s dev %s && ip link set %s up",
+		                  end->bridge != NULL ? "link set master" : "addr add",
+		                  end->bridge != NULL ? end->bridge : end->address, end->device,
+		                  end->device);
 	}
-	return ret != PR_OK
-	               ? ret
-	               : stage_shell(stage, b, NULL, "ip addr add %s dev %s && ip link set %s up",
-	                             b_address, b_device, b_device);
+	return ret;
 }
 
 /* ---- processes ---- */
 
+int stage_process_room(const struct stage *stage)
+{
+	return stage->process_count < STAGE_PROCESSES_MAX ? PR_OK : PR_ENOSPC;
+}
+
 void stage_process_note(struct stage *stage, pid_t pid)
 {
-	if (stage->process_count < STAGE_PROCESSES_MAX) {
-		stage->processes[stage->process_count++] = pid;
-	}
+	stage->processes[stage->process_count++] = pid;
 	note_append("%d %llu\n", (int)pid, (unsigned long long)pr_process_start_ticks(pid));
 }
 

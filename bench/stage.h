@@ -42,9 +42,13 @@ const char *stage_programs(void);
 
 /** A namespace with loopback up. */
 int stage_space_add(stage_t *stage, const char *name) _must_check_;
-/** A veth pair: @p a_device in @p a with @p a_address ("10.77.1.1/24"), the same for b. */
-int stage_link(stage_t *stage, const char *a, const char *a_device, const char *a_address,
-               const char *b, const char *b_device, const char *b_address) _must_check_;
+/** One end of a veth pair: with an address ("10.77.1.1/24"), or in a bridge. */
+struct stage_end {
+	const char *space, *device;
+	const char *address;
+	const char *bridge; /* NULL: address */
+};
+int stage_link(stage_t *stage, const struct stage_end *a, const struct stage_end *b) _must_check_;
 
 /**
  * Run a shell line in a namespace (NULL: in none) and wait. Its output goes to @p output (NULL: to

@@ -9,6 +9,7 @@
 #define STAGE_RUN           "/run/prt-bench"
 #define STAGE_LOCK          STAGE_RUN "/lock"
 #define STAGE_PIDS          STAGE_RUN "/pids"
+#define STAGE_FOLDERS       "/var/tmp/portreeve-bench."
 #define STAGE_SPACES_MAX    32
 #define STAGE_PROCESSES_MAX 256
 
@@ -23,4 +24,6 @@ struct stage {
 	bool owner; /* the lock is ours: so are the notes */
 };
 
+/** Room for one more? PR_ENOSPC: a process that is not noted could not be ended. */
+int stage_process_room(const struct stage *stage) _must_check_;
 void stage_process_note(struct stage *stage, pid_t pid);

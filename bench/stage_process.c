@@ -145,8 +145,9 @@ pid_t stage_spawn(stage_t *stage, const char *space, const char *label, const ch
 	va_start(args, format);
 	int length = vsnprintf(line, sizeof(line), format, args);
 	va_end(args);
-	if (length < 0 || length >= LINE_BYTES) {
-		return PR_ETOOBIG;
+	int ret = length < 0 || length >= LINE_BYTES ? PR_ETOOBIG : stage_process_room(stage);
+	if (ret != PR_OK) {
+		return ret;
 	}
 	_cleanup_(pr_fd_close) int log_fd = log_open(stage, label);
 	pid_t pid = fork();
@@ -162,9 +163,13 @@ pid_t stage_spawn(stage_t *stage, const char *space, const char *label, const ch
 pid_t stage_fork(stage_t *stage, const char *space, stage_fn fn, const void *plan, int *ret_fd)
 {
 	int pipe_fds[2];
+	int ret = stage_process_room(stage);
 
-	if (pipe2(pipe_fds, O_CLOEXEC) != 0) {
-		return -errno;
+	if (ret == PR_OK && pipe2(pipe_fds, O_CLOEXEC) != 0) {
+		ret = -errno;
+	}
+	if (ret != PR_OK) {
+		return ret;
 	}
 	(void)fflush(NULL);
 	pid_t pid = fork();

@@ -16,9 +16,7 @@
 #define RATE        2000 /* questions a second of all */
 #define ASK_NS      (5 * PR_NS_PER_S)
 #define WAIT_NS     (240 * PR_NS_PER_S)
-#define CTL         "ctl"
 #define HERD        "herd"
-#define CTL_ADDRESS "10.78.0.1"
 
 struct agents_suite {
 	const struct bench_config *config;
@@ -38,17 +36,13 @@ static void doze_ms(long ms)
 
 static int set_up(struct agents_suite *suite, unsigned count)
 {
-	int ret = stage_space_add(suite->stage, CTL);
+	int ret = deploy_init(suite->stage, &suite->deploy);
 
 	if (ret == PR_OK) {
 		ret = stage_space_add(suite->stage, HERD);
 	}
 	if (ret == PR_OK) {
-		ret = stage_link(suite->stage, CTL, "eth0", CTL_ADDRESS "/24", HERD, "eth0",
-		                 "10.78.0.2/24");
-	}
-	if (ret == PR_OK) {
-		ret = deploy_init(suite->stage, CTL, CTL_ADDRESS, &suite->deploy);
+		ret = deploy_attach(&suite->deploy, HERD, 2);
 	}
 	if (ret == PR_OK) {
 		ret = herd_new(&suite->deploy, count, &suite->herd);

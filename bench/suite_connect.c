@@ -16,9 +16,6 @@
 #define RUN_NS        (400 * PR_NS_PER_MS)
 #define ECHO_NS       (200 * PR_NS_PER_MS)
 #define ATTRIBUTE_MAX 20.0 /* us of the attribution step that the budget counts */
-#define CTL           "ctl"
-#define CTL_ADDRESS   "10.78.0.1"
-#define ECHO_PORT     7999
 
 enum { NONE, LIMIT, AGAIN, BATCHED, PEER, OURS, PAIR_NONE, PAIR_LIMIT, PAIR_OURS, ARMS };
 
@@ -30,7 +27,7 @@ struct connect_suite {
 	const struct bench_config *config;
 	stage_t *stage;
 	struct deploy deploy;
-	struct echo_server_plan echo;
+	struct echo echo;
 	struct arm arms[ARMS];
 	bool there[ARMS];
 	struct arm_figures figures[ARMS][LOADS]; /* of this round */
@@ -56,35 +53,20 @@ static const struct {
 	[PAIR_OURS] = { "portreeve", ARM_PORTREEVE, true },
 };
 
-static const char policy[] = "mode enforce default\n"
-			     "rule 10 allow from any to 10.77.0.0/16 tcp/9000 comment \"bench\"\n"
-			     "rule 20 allow from any to any tcp/9000 comment \"bench, both ends\"\n"
-			     "rule 30 allow from any to 10.78.0.1 tcp/7999 comment \"echo\"\n";
+static const char policy[] =
+	"mode enforce default\n"
+	"rule 10 allow from any to 10.77.0.0/16 tcp/9000 comment \"bench\"\n"
+	"rule 20 allow from any to any tcp/9000 comment \"bench, both ends\"\n"
+	"rule 30 allow from any to " DEPLOY_ADDRESS " tcp/7999 comment \"echo\"\n";
 
 /* ---- set-up ---- */
 
 static int ctl_open(struct connect_suite *suite)
 {
-	int ret = stage_space_add(suite->stage, CTL);
+	int ret = deploy_start(suite->stage, &suite->deploy);
 
-	if (ret == PR_OK) {
-		ret = stage_shell(suite->stage, CTL, NULL,
-		                  "ip link add br0 type bridge && ip addr add " CTL_ADDRESS
-		                  "/24 dev br0 && ip link set br0 up");
-	}
-	if (ret == PR_OK) {
-		ret = deploy_start(suite->stage, CTL, CTL_ADDRESS, &suite->deploy);
-	}
-	if (ret == PR_OK) {
-		ret = echo_keys_new(&suite->echo.keys);
-	}
-	if (ret == PR_OK) {
-		(void)snprintf(suite->echo.endpoint, sizeof(suite->echo.endpoint),
-		               "tcp://" CTL_ADDRESS ":%d", ECHO_PORT);
-		pid_t pid = stage_serve(suite->stage, CTL, echo_server, &suite->echo);
-		ret = pid > 0 ? PR_OK : (int)pid;
-	}
-	return ret;
+	return ret == PR_OK ? echo_start(suite->stage, DEPLOY_SPACE, DEPLOY_ADDRESS, &suite->echo)
+	                    : ret;
 }
 
 static int arms_open(struct connect_suite *suite)
@@ -116,21 +98,13 @@ static int arms_open(struct connect_suite *suite)
 /* Over the same link, back to back. */
 static int echo_measure(struct connect_suite *suite)
 {
-	struct ask_plan plan = { .key = suite->echo.keys.client,
-		                 .a_frame = 1,
-		                 .in_flight = 1,
-		                 .duration_ns = ECHO_NS,
-		                 .tuples = 1000 };
-	_cleanup_(pr_free) struct ask_result *result = calloc(1, sizeof(*result));
+	struct ask_plan plan = ask_plan_echo(&suite->echo, 1, 1);
+	struct ask_figures figures = { 0 };
 
-	if (result == NULL) {
-		return PR_ENOMEM;
-	}
-	memcpy(plan.endpoint, suite->echo.endpoint, sizeof(plan.endpoint));
-	memcpy(plan.server_key, suite->echo.keys.server.public_key, sizeof(plan.server_key));
-	int ret = stage_call(suite->stage, suite->arms[OURS].client, ask_client, &plan, result,
-	                     sizeof(*result));
-	suite->echo_us = traffic_histogram_us(&result->latency, 0.5);
+	plan.duration_ns = ECHO_NS;
+	int ret = ask_measure(suite->stage, suite->arms[OURS].client, &plan, suite->echo.process,
+	                      &figures);
+	suite->echo_us = figures.p50_us;
 	return ret;
 }
 
@@ -138,7 +112,7 @@ static int echo_measure(struct connect_suite *suite)
 static int attribute_measure(struct connect_suite *suite)
 {
 	struct attribute_plan plan;
-	struct attribute_result result;
+	struct attribute_result result = { 0 };
 	unsigned number = suite->arms[NONE].number;
 
 	(void)snprintf(plan.server, sizeof(plan.server), "10.77.%u.1", number);
@@ -160,7 +134,6 @@ static int round_run(struct connect_suite *suite, unsigned round)
 	if (ret == PR_OK) {
 		ret = attribute_measure(suite);
 	}
-
 	for (unsigned i = 0; i < ARMS && ret == PR_OK && !stage_interrupted(); i++) {
 		/* Forwards, then backwards: nobody always comes after the same one. */
 		unsigned which = round % 2 == 0 ? i : ARMS - 1 - i;
@@ -376,9 +349,7 @@ static int suite_run(struct connect_suite *suite)
 	}
 	totals_print(suite, suite->total, "connect.failed", "connect.steps");
 	totals_print(suite, suite->pair_total, "connect.pair.failed", "connect.pair.steps");
-	if (suite->thrown > 0) {
-		bench_say(suite->config, "%zu rounds thrown away: over 3 %% steal", suite->thrown);
-	}
+	bench_thrown_say(suite->config, suite->thrown);
 	return events_check(suite);
 }
 

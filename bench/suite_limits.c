@@ -17,7 +17,7 @@
 #define RUN_NS  (300 * PR_NS_PER_MS)
 #define ECHO_NS (300 * PR_NS_PER_MS)
 
-enum { NONE, SINGLE, BATCHED, PAIR, PAIR_BATCHED, ARMS };
+enum { NONE, SINGLE, AGAIN, BATCHED, PAIR, PAIR_BATCHED, ARMS };
 
 static const struct {
 	const char *name, *metric, *note;
@@ -27,6 +27,8 @@ static const struct {
 	[NONE] = { "none", "limits.none", "no firewall", ARM_NONE, false },
 	[SINGLE] = { "accept_all", "limits.accept_all", "OUTPUT, one and one", ARM_ACCEPT_ALL,
 	             false },
+	[AGAIN] = { "accept_all again", "limits.control", "A/A: accept_all twice", ARM_ACCEPT_ALL,
+	            false },
 	[BATCHED] = { "accept_all_batched", "limits.accept_all_batched",
 	              "OUTPUT, recvmmsg, two queues by CPU", ARM_BATCHED, false },
 	[PAIR] = { "accept_all.pair", "limits.accept_all.pair", "OUTPUT and INPUT, one and one",
@@ -41,8 +43,8 @@ struct limits {
 	const struct bench_config *config;
 	stage_t *stage;
 	struct arm arms[ARMS];
-	struct echo_server_plan echo;
-	pid_t echo_process;
+	struct echo echo;
+	size_t thrown;
 	struct bench_row rate_1[ARMS], rate_64[ARMS], added[ARMS];
 	struct bench_row echo_rate[PR_ARRAY_LEN(a_frame)], echo_rtt;
 };
@@ -85,45 +87,27 @@ static int set_up(struct limits *limits)
 		               "requests a CPU-second of the server, in such frames");
 	}
 	limits->echo_rtt = row_of("limits.echo.rtt", "", "us", "one request, back to back");
-	int ret = echo_keys_new(&limits->echo.keys);
-	(void)snprintf(limits->echo.endpoint, sizeof(limits->echo.endpoint),
-	               "tcp://10.77.1.1:7999");
-	if (ret == PR_OK) {
-		limits->echo_process = stage_serve(limits->stage, limits->arms[NONE].server,
-		                                   echo_server, &limits->echo);
-		ret = limits->echo_process > 0 ? PR_OK : (int)limits->echo_process;
-	}
-	return ret;
+	return echo_start(limits->stage, limits->arms[NONE].server, "10.77.1.1", &limits->echo);
 }
 
-static int echo_round(struct limits *limits)
+static int echo_round(struct limits *limits, struct ask_figures *ret_figures)
 {
 	for (size_t i = 0; i <= PR_ARRAY_LEN(a_frame); i++) {
 		bool rtt = i == PR_ARRAY_LEN(a_frame);
-		struct ask_plan plan = { .key = limits->echo.keys.client,
-			                 .a_frame = rtt ? 1 : a_frame[i],
-			                 .in_flight = rtt ? 1 : ECHO_IN_FLIGHT,
-			                 .duration_ns = ECHO_NS,
-			                 .tuples = 1000 };
-		struct ask_figures figures;
-		memcpy(plan.endpoint, limits->echo.endpoint, sizeof(plan.endpoint));
-		memcpy(plan.server_key, limits->echo.keys.server.public_key,
-		       sizeof(plan.server_key));
+		struct ask_plan plan = ask_plan_echo(&limits->echo, rtt ? 1 : a_frame[i],
+		                                     rtt ? 1 : ECHO_IN_FLIGHT);
+		plan.duration_ns = ECHO_NS;
 		int ret = ask_measure(limits->stage, limits->arms[NONE].client, &plan,
-		                      limits->echo_process, &figures);
+		                      limits->echo.process, &ret_figures[i]);
 		if (ret != PR_OK) {
 			return ret;
 		}
-		bench_series_add(rtt ? &limits->echo_rtt.value : &limits->echo_rate[i].value,
-		                 rtt ? figures.p50_us : figures.per_cpu_second);
 	}
 	return PR_OK;
 }
 
-static int arms_round(struct limits *limits, unsigned round)
+static int arms_round(struct limits *limits, unsigned round, struct arm_figures at[ARMS][2])
 {
-	struct arm_figures at[ARMS][2];
-
 	for (unsigned i = 0; i < ARMS && !stage_interrupted(); i++) {
 		unsigned which = round % 2 == 0 ? i : ARMS - 1 - i;
 		for (unsigned load = 0; load < 2; load++) {
@@ -134,31 +118,53 @@ static int arms_round(struct limits *limits, unsigned round)
 			}
 		}
 	}
-	for (unsigned i = 0; i < ARMS && !stage_interrupted(); i++) {
+	return PR_OK;
+}
+
+static void round_add(struct limits *limits, struct arm_figures at[ARMS][2],
+                      const struct ask_figures *asked)
+{
+	for (unsigned i = 0; i < ARMS; i++) {
+		unsigned limit = i == AGAIN ? SINGLE : NONE;
 		bench_series_add(&limits->rate_1[i].value, at[i][0].rate);
 		bench_series_add(&limits->rate_64[i].value, at[i][1].rate);
 		bench_series_add(&limits->added[i].value, at[i][0].p50_us - at[NONE][0].p50_us);
 		if (i != NONE) {
-			bench_row_pair(&limits->rate_1[i], "none", at[i][0].rate, at[NONE][0].rate);
-			bench_row_pair(&limits->rate_64[i], "none", at[i][1].rate,
-			               at[NONE][1].rate);
+			const char *name = arm_table[limit].name;
+			bench_row_pair(&limits->rate_1[i], name, at[i][0].rate, at[limit][0].rate);
+			bench_row_pair(&limits->rate_64[i], name, at[i][1].rate, at[limit][1].rate);
 		}
 	}
-	return PR_OK;
+	for (size_t i = 0; i < PR_ARRAY_LEN(a_frame); i++) {
+		bench_series_add(&limits->echo_rate[i].value, asked[i].per_cpu_second);
+	}
+	bench_series_add(&limits->echo_rtt.value, asked[PR_ARRAY_LEN(a_frame)].p50_us);
 }
 
 static int rounds_run(struct limits *limits)
 {
 	uint64_t wanted = limits->config->rounds != 0 ? limits->config->rounds : ROUNDS;
-	int ret = PR_OK;
+	struct arm_figures at[ARMS][2];
+	struct ask_figures asked[PR_ARRAY_LEN(a_frame) + 1];
 
-	for (unsigned i = 0; i < wanted && ret == PR_OK && !stage_interrupted(); i++) {
-		ret = arms_round(limits, i);
+	for (unsigned i = 0; limits->echo_rtt.value.count < wanted && i < wanted + wanted / 2;
+	     i++) {
+		struct bench_times start;
+		bench_times_read(&start);
+		int ret = arms_round(limits, i, at);
 		if (ret == PR_OK) {
-			ret = echo_round(limits);
+			ret = echo_round(limits, asked);
+		}
+		if (ret != PR_OK || stage_interrupted()) {
+			return ret;
+		}
+		if (bench_times_stolen(&start) > BENCH_STEAL_MAX) {
+			limits->thrown++;
+		} else {
+			round_add(limits, at, asked);
 		}
 	}
-	return ret;
+	return PR_OK;
 }
 
 static int suite_run(struct limits *limits)
@@ -182,6 +188,7 @@ static int suite_run(struct limits *limits)
 		bench_row_print(limits->config, &limits->echo_rate[i]);
 	}
 	bench_row_print(limits->config, &limits->echo_rtt);
+	bench_thrown_say(limits->config, limits->thrown);
 	return storage_measure(limits->config, stage_folder(limits->stage));
 }
 

@@ -94,6 +94,9 @@ static void worker_facts(codec_doc_t *document, const struct shared_worker *work
 #define X(name, doc) #name,
 		WORKER_COUNTER_LIST(X) DECIDE_COUNTER_LIST(X)
 #undef X
+#define X(name, doc) "policy_" #name,
+		POLICY_CACHE_COUNTER_LIST(X)
+#undef X
 	};
 
 	_Static_assert(PR_ARRAY_LEN(names) == SHARED_COUNTERS_MAX, "a name for each counter");

@@ -257,6 +257,7 @@ void worker_turn_end(worker_t *worker, uint64_t now_ns, uint64_t now_wall_ns)
 	}
 	outbox_flush(worker);
 	flow_table_expire(worker->flows, now_ns);
+	worker->counters.policy = *policy_cache_counters(worker->cache);
 }
 
 uint64_t worker_deadline_ns(const worker_t *worker)

@@ -38,6 +38,7 @@ struct worker_counters {
 	WORKER_COUNTER_LIST(X)
 #undef X
 	struct decide_counters decide;
+	struct policy_cache_counters policy;
 };
 
 /** What a worker decides with now. */

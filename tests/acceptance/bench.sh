@@ -4,7 +4,7 @@
 # that is interrupted or killed leaves behind.
 set -u
 . "$(dirname "$0")/lib.sh"
-lib_start bench
+lib_start bnch
 
 bench=$lib_build/portreeve-bench
 echo 'rounds = 1' >"$lib_data/bench.conf"
@@ -36,13 +36,13 @@ left() { # namespaces, processes and folders of a bench
 	ls -d /var/tmp/portreeve-bench.* 2>/dev/null
 }
 
-rows limits limits.none.rate.64 limits.accept_all.rate.64 limits.accept_all_batched.rate.64 \
+rows limits limits.none.rate.64 limits.control.rate.64 limits.accept_all.rate.64 limits.accept_all_batched.rate.64 \
 	limits.accept_all.pair.rate.1 limits.echo.1 limits.echo.16 limits.echo.64 limits.echo.rtt \
 	limits.lmdb.append.1000 limits.fsync limits.random_load
 rows connect connect.rate.1 connect.rate.64 connect.added.p50 connect.added.p99 connect.cpu \
 	connect.control connect.failed connect.steps connect.events.missing connect.pair.rate.64 \
 	connect.pair.failed
-rows verdicts verdicts.1 verdicts.16 verdicts.half_load.p99 verdicts.rules_10000 commit.visible
+rows verdicts verdicts.control verdicts.1 verdicts.16 verdicts.half_load.p99 verdicts.rules_10000 commit.visible
 rows agents agents.storm agents.verdict.p99 agents.memory agents.policy
 is "$(left)" '' "nothing is left of them"
 
