@@ -95,7 +95,7 @@ static void worker_facts(codec_doc_t *document, const struct shared_worker *work
 		WORKER_COUNTER_LIST(X) DECIDE_COUNTER_LIST(X)
 #undef X
 #define X(name, doc) "policy_" #name,
-		POLICY_CACHE_COUNTER_LIST(X)
+			POLICY_CACHE_COUNTER_LIST(X)
 #undef X
 	};
 
