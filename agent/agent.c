@@ -194,6 +194,24 @@ static void counters_add_kernel(const agent_t *agent, codec_doc_t *doc)
 #undef ADD
 }
 
+/* Which way is in force, and why. */
+static void attribution_add(const agent_t *agent, codec_doc_t *doc)
+{
+	struct origin_counts counts;
+
+	if (agent->origin == NULL) {
+		codec_doc_addf(doc, CODEC_STATE_GET_COUNTERS, "attribution /proc (%s)",
+		               agent->origin_why);
+		return;
+	}
+	origin_counts(agent->origin, &counts);
+	codec_doc_addf(doc, CODEC_STATE_GET_COUNTERS, "attribution eBPF");
+	codec_doc_addf(doc, CODEC_STATE_GET_COUNTERS, "origin_noted %llu",
+	               (unsigned long long)counts.written);
+	codec_doc_addf(doc, CODEC_STATE_GET_COUNTERS, "origin_crowded %llu",
+	               (unsigned long long)counts.crowded);
+}
+
 static void on_counters(void *context, codec_doc_t *doc)
 {
 	const agent_t *agent = context;
@@ -218,6 +236,7 @@ static void on_counters(void *context, codec_doc_t *doc)
 		               (unsigned long long)value);
 	}
 	counters_add_kernel(agent, doc);
+	attribution_add(agent, doc);
 	codec_doc_addf(doc, CODEC_STATE_GET_COUNTERS, "endpoints %zu", book_count(agent->book));
 	codec_doc_addf(doc, CODEC_STATE_GET_COUNTERS, "questions_open %u",
 	               gate_pending(agent->gate));
@@ -267,6 +286,28 @@ static int parts_new(agent_t *agent)
 	return ret;
 }
 
+/* Without it attribution goes on by /proc; people are told once here, and by `portreeve status`. */
+static int origin_open(agent_t *agent)
+{
+	if (!agent->config->ebpf) {
+		(void)snprintf(agent->origin_why, sizeof(agent->origin_why), "%s",
+		               "ebpf = no in the configuration");
+	} else {
+		int ret = origin_new(&agent->origin, agent->origin_why);
+		if (ret != PR_OK && ret != PR_ENOTSUP) {
+			return ret;
+		}
+	}
+	if (agent->origin != NULL) {
+		log_info("attribution: by eBPF, else by /proc");
+	} else {
+		log_warn("attribution: by /proc alone, because %s; processes that end at once may "
+		         "stay unknown",
+		         agent->origin_why);
+	}
+	return PR_OK;
+}
+
 static int gate_open(agent_t *agent)
 {
 	struct owner_config owner;
@@ -274,7 +315,11 @@ static int gate_open(agent_t *agent)
 	struct gate_kernel kernel;
 
 	owner_config_default(&owner);
-	int ret = owner_new(&owner, &agent->owner);
+	int ret = origin_open(agent);
+	if (ret == PR_OK) {
+		owner.origin = agent->origin;
+		ret = owner_new(&owner, &agent->owner);
+	}
 	if (ret == PR_OK) {
 		ret = gate_kernel_real_new(&agent->kernel, &kernel);
 	}
@@ -378,6 +423,7 @@ void agent_destroy(agent_t **agent_p)
 	outbox_destroy(&agent->orders);
 	gate_destroy(&agent->gate);
 	owner_destroy(&agent->owner);
+	origin_destroy(&agent->origin);
 	gate_kernel_real_destroy(&agent->kernel);
 	book_destroy(&agent->book);
 	speaker_destroy(&agent->speaker);

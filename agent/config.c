@@ -51,6 +51,12 @@ const struct pr_conf_row agent_config_rows[] = {
 	ROW("questions", PR_CONF_UINT, questions_max, 64, 1 << 20, "16384", NULL,
 	    "Connections that may wait for an answer at once. Beyond it they are denied and "
 	    "counted."),
+	{ .name = "ebpf",
+	  .type = PR_CONF_BOOL,
+	  .offset = offsetof(struct agent_config, ebpf),
+	  .fallback = "yes",
+	  .doc = "Note in the kernel who begins a connection. no: look for the process in /proc "
+	         "alone." },
 	{ .name = "log_level",
 	  .type = PR_CONF_ENUM,
 	  .offset = offsetof(struct agent_config, log_level),

@@ -3,6 +3,7 @@
 
 /** @file Configuration of portreeve-agent: one table (config.c) drives all that is said of it. */
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -23,6 +24,7 @@ struct agent_config {
 	uint64_t copy_bytes, receive_buffer_bytes;
 	uint64_t spool_bytes;
 	uint64_t questions_max;
+	bool ebpf;
 	int log_level;
 };
 

@@ -21,6 +21,8 @@ struct agent {
 	speaker_t *speaker;
 	gate_kernel_real_t *kernel;
 	gate_t *gate;
+	origin_t *origin; /* NULL: off, or refused: origin_why */
+	char origin_why[ORIGIN_WHY_BYTES];
 	owner_t *owner;
 	keeper_thread_t *keeper;
 	outbox_t *orders; /* those that the keeper could not take yet */

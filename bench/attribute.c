@@ -43,13 +43,14 @@ static int connecting(const struct attribute_plan *plan, struct part_flow *ret_f
 	return fd;
 }
 
-static int place_open(owner_t **ret_owner)
+static int place_open(origin_t *origin, owner_t **ret_owner)
 {
 	struct owner_config config;
 	struct stat space;
 	int diag = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_SOCK_DIAG);
 
 	owner_config_default(&config);
+	config.origin = origin;
 	config.second_budget_ns = UINT64_MAX; /* the step is measured, not its bound */
 	if (diag < 0 || stat("/proc/self/ns/net", &space) != 0) {
 		return -errno;
@@ -62,9 +63,13 @@ void attribute_run(const void *plan, int fd)
 {
 	struct traffic_histogram *took = calloc(1, sizeof(*took));
 	struct attribute_result result = { .asked = QUESTIONS };
+	const struct attribute_plan *how = plan;
+	char why[ORIGIN_WHY_BYTES];
+	origin_t *origin = NULL;
 	owner_t *owner = NULL;
 
-	if (took == NULL || place_open(&owner) != PR_OK) {
+	result.by_ebpf = !how->fallback && origin_new(&origin, why) == PR_OK;
+	if (took == NULL || place_open(origin, &owner) != PR_OK) {
 		return;
 	}
 	for (unsigned i = 0; i < QUESTIONS; i++) {
@@ -83,4 +88,7 @@ void attribute_run(const void *plan, int fd)
 	}
 	result.p50_us = traffic_histogram_us(took, 0.5);
 	(void)!write(fd, &result, sizeof(result));
+	owner_destroy(&owner);
+	origin_destroy(&origin);
+	free(took);
 }

@@ -7,15 +7,18 @@
  * long the agent's own look-up of its process and user takes. For stage_call().
  */
 
+#include <stdbool.h>
 #include <stdint.h>
 
 struct attribute_plan {
 	char server[46], source[46]; /* IPv4 addresses, as in traffic.h */
+	bool fallback;               /* /proc alone, as with eBPF off */
 };
 
 struct attribute_result {
 	double p50_us;
 	uint64_t asked, known;
+	bool by_ebpf; /* it was in force */
 };
 
 /** stage_fn: struct attribute_plan in, struct attribute_result out. */

@@ -31,6 +31,7 @@ m4:         -
 # Headers that may cross a component's border, as patterns. Tests of X itself and fuzz
 # targets may include all of X.
 public='
+agent/keeper/origin.h
 agent/keeper/owner.h
 base/*.h
 bus/bus.h

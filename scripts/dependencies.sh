@@ -12,7 +12,8 @@
 # shellcheck disable=SC2034
 DEPENDENCIES_build='gcc make libc6-dev autoconf automake pkgconf libzmq3-dev libczmq-dev libmsgpack-dev
 	libnetfilter-queue-dev libnetfilter-log-dev libnetfilter-conntrack-dev libnftnl-dev libmnl-dev
-	liblmdb-dev libsodium-dev libcurl4-openssl-dev libjansson-dev libcap-ng-dev uuid-dev'
+	liblmdb-dev libsodium-dev libcurl4-openssl-dev libjansson-dev libcap-ng-dev uuid-dev
+	libbpf-dev clang bpftool'
 # shellcheck disable=SC2034
 DEPENDENCIES_runtime='iproute2 procps'
 # shellcheck disable=SC2034

@@ -76,7 +76,7 @@ int owner_namespace_add(owner_t *owner, uint32_t slot, uint64_t inode, int diag,
 	if (slot >= PART_NAMESPACE_MAX || diag < 0) {
 		return PR_EINVAL;
 	}
-	owner_hints_drop(owner, slot);
+	owner_namespace_remove(owner, slot);
 	owner->spaces[slot] = (struct owner_space){
 		.used = true,
 		.inode = inode,
@@ -84,6 +84,11 @@ int owner_namespace_add(owner_t *owner, uint32_t slot, uint64_t inode, int diag,
 		.pid = pid != 0 ? pid : getpid(),
 		.first_pid = pid != 0 ? pid : getpid(),
 	};
+	/* What cannot be watched is looked for in /proc. */
+	if (owner->config.origin != NULL &&
+	    origin_watch(owner->config.origin, diag, &owner->spaces[slot].cookie) != PR_OK) {
+		owner->spaces[slot].cookie = 0;
+	}
 	return PR_OK;
 }
 
@@ -91,6 +96,9 @@ void owner_namespace_remove(owner_t *owner, uint32_t slot)
 {
 	if (slot < PART_NAMESPACE_MAX) {
 		owner_hints_drop(owner, slot);
+		if (owner->spaces[slot].cookie != 0) {
+			origin_unwatch(owner->config.origin, owner->spaces[slot].cookie);
+		}
 		owner->spaces[slot] = (struct owner_space){ .diag = -1 };
 	}
 }
@@ -318,6 +326,9 @@ static void initiator_find(owner_t *owner, uint32_t slot, const struct part_flow
 {
 	struct owner_sockets sockets = { 0 };
 
+	if (owner_origin_packet(owner, slot, flow, uid_hint, ret_owner)) {
+		return;
+	}
 	if (uid_hint != CODEC_NO_UID) {
 		owner->uid_seen = true;
 	} else if (owner->uid_seen && flow->outbound && !flow->live) {
@@ -339,7 +350,9 @@ static void initiator_find(owner_t *owner, uint32_t slot, const struct part_flow
 		                             : CODEC_UNKNOWN_NO_SOCKET;
 		return;
 	}
-	sockets_attribute(owner, slot, flow, &sockets, uid_hint, ret_owner);
+	if (!owner_origin_socket(owner, slot, flow, uid_hint, &sockets, ret_owner)) {
+		sockets_attribute(owner, slot, flow, &sockets, uid_hint, ret_owner);
+	}
 	if (translated) {
 		ret_owner->peer = sockets.items[0].remote;
 		ret_owner->peer_port = sockets.items[0].remote_port;

@@ -3,9 +3,11 @@
 
 /**
  * @file
- * Attribution: which process and user hold the socket of a flow, at the moment of the question.
+ * Attribution: which process and user began a flow, or would take it.
  *
- * The socket is found with sock_diag inside the flow's namespace (ICMP and raw sockets: /proc), the
+ * The beginner of a TCP connection is whoever called connect(), as eBPF noted it (origin.h). Where
+ * there is no note, it is who holds the socket at the moment of the question, as for all else. Then
+ * the socket is found with sock_diag inside the flow's namespace (ICMP and raw sockets: /proc), the
  * process by the links in /proc/PID/fd. /proc/PID is held open while it is read, so that a number
  * used again for another process cannot answer in its place, and the start time is read before and
  * after. The name of a program is the link /proc/PID/exe, never comm or argv. What cannot be known
@@ -14,9 +16,9 @@
  * Recent owners of a (namespace, user) are tried first; a hint is always verified. Work is bounded
  * for each call and for each second; beyond it the answer is NOT_TRIED, counted.
  *
- * Weak on purpose until eBPF: a process that connects without waiting and then executes another
- * program is seen as that program; a descriptor passed over a unix socket is noticed only when the
- * whole namespace is searched.
+ * Weak without a note (eBPF off; UDP): a process that connects without waiting and then executes
+ * another program is seen as that program; a descriptor passed over a unix socket is noticed only
+ * when the whole namespace is searched.
  *
  * Threads: one thread a handle. Needs CAP_SYS_PTRACE and CAP_DAC_READ_SEARCH.
  * Source: sock_diag(7), proc(5), openat2(2).
@@ -26,12 +28,14 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "agent/keeper/origin.h"
 #include "agent/part.h"
 #include "base/defs.h"
 
 typedef struct owner owner_t;
 
 struct owner_config {
+	origin_t *origin;          /* what eBPF notes; borrowed, NULL: it is off */
 	uint32_t reads_max;        /* links and files read for one question, 20000 */
 	uint64_t second_budget_ns; /* CPU time for all questions of a second, 400 ms */
 	uint64_t name_keep_ns;     /* a user's name is read again after this, 5 s */
@@ -43,6 +47,7 @@ struct owner_config {
 #define OWNER_COUNTER_LIST(X)                                                                      \
 	X(owner_asked,         "questions", "sockets to be attributed")                            \
 	X(owner_known,         "questions", "process and user found")                              \
+	X(owner_by_origin,     "questions", "noted by eBPF when it was begun")                     \
 	X(owner_by_hint,       "questions", "found in a process seen shortly before")              \
 	X(owner_by_search,     "questions", "found by searching the namespace's processes")        \
 	X(owner_no_socket,     "questions", "no socket belongs to the packet")                     \

@@ -23,6 +23,7 @@ struct owner_space {
 	int diag;          /* borrowed */
 	int32_t pid;       /* for /proc/PID/net; owner_space_pid() */
 	int32_t first_pid; /* as it was added: whose password file names the users */
+	uint64_t cookie;   /* of the namespace in config.origin; 0: it is not watched there */
 };
 
 /** What changes seldom in a process's life: kept with its hint, user names for some seconds. */
@@ -70,6 +71,8 @@ struct owner_process {
 };
 
 struct owner_name {
+	bool noted; /* its numbers are the kernel's own, by origin.h; else those that stat() gives
+	             */
 	uint64_t mount_inode, root_device,
 		root_inode; /* numbers of namespaces are used again soon */
 	uint32_t uid;
@@ -191,6 +194,22 @@ bool owner_holder_add(struct owner_find *find, int proc, int32_t pid, int socket
 /** The same for a process that a hint has pinned: its start time cannot have changed. */
 bool owner_holder_add_hinted(struct owner_find *find, struct owner_hint *hint, int socket_fd);
 
+bool owner_start_read(owner_t *owner, int proc, uint64_t *ret_start_ticks);
+
+/* owner_origin.c */
+/** Who sent the first packet, by a note of this very connect(). False: there is none. */
+bool owner_origin_packet(owner_t *owner, uint32_t slot, const struct part_flow *flow,
+                         uint32_t uid_hint, struct part_owner *ret_owner);
+/** The same for the only socket that can have sent it, however long ago it was noted. */
+bool owner_origin_socket(owner_t *owner, uint32_t slot, const struct part_flow *flow,
+                         uint32_t uid_hint, const struct owner_sockets *sockets,
+                         struct part_owner *ret_owner);
+
 /* owner_name.c */
+/** A name read shortly before under this key. */
+bool owner_name_known(const owner_t *owner, const struct owner_name *key, char ret_name[static 33]);
+/** Read it as the process sees it, and keep it under this key. */
+void owner_name_read(owner_t *owner, int proc, const struct owner_name *key,
+                     char ret_name[static 33]);
 /** The user's name as the process sees it; empty: none. */
 void owner_name_find(owner_t *owner, int proc, uint32_t uid, char ret_name[static 33]);

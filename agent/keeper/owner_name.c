@@ -107,6 +107,41 @@ static void root_identify(int proc, struct owner_name *key)
 	}
 }
 
+static struct owner_name *place_of(const owner_t *owner, const struct owner_name *key)
+{
+	uint64_t at = (key->mount_inode * 31 + key->uid + key->noted) % OWNER_NAMES_MAX;
+
+	return (struct owner_name *)&owner->names[at];
+}
+
+bool owner_name_known(const owner_t *owner, const struct owner_name *key, char ret_name[static 33])
+{
+	const struct owner_name *name = place_of(owner, key);
+
+	if (name->noted != key->noted || name->mount_inode != key->mount_inode ||
+	    name->root_device != key->root_device || name->root_inode != key->root_inode ||
+	    name->uid != key->uid || name->until_ns <= owner->now_ns) {
+		return false;
+	}
+	memcpy(ret_name, name->name, sizeof(name->name));
+	return true;
+}
+
+void owner_name_read(owner_t *owner, int proc, const struct owner_name *key,
+                     char ret_name[static 33])
+{
+	struct owner_name *name = place_of(owner, key);
+
+	*name = *key;
+	name->until_ns = owner->now_ns + owner->config.name_keep_ns;
+	if (key->mount_inode == owner->own_mount_inode) {
+		name_here(owner, key->uid, name->name);
+	} else {
+		name_there(owner, proc, key->uid, name->name);
+	}
+	memcpy(ret_name, name->name, sizeof(name->name));
+}
+
 void owner_name_find(owner_t *owner, int proc, uint32_t uid, char ret_name[static 33])
 {
 	struct owner_name key = { .uid = uid };
@@ -116,17 +151,7 @@ void owner_name_find(owner_t *owner, int proc, uint32_t uid, char ret_name[stati
 		return;
 	}
 	root_identify(proc, &key);
-	struct owner_name *name = &owner->names[(key.mount_inode * 31 + uid) % OWNER_NAMES_MAX];
-	if (name->mount_inode != key.mount_inode || name->root_device != key.root_device ||
-	    name->root_inode != key.root_inode || name->uid != uid ||
-	    name->until_ns <= owner->now_ns) {
-		*name = key;
-		name->until_ns = owner->now_ns + owner->config.name_keep_ns;
-		if (key.mount_inode == owner->own_mount_inode) {
-			name_here(owner, uid, name->name);
-		} else {
-			name_there(owner, proc, uid, name->name);
-		}
+	if (!owner_name_known(owner, &key, ret_name)) {
+		owner_name_read(owner, proc, &key, ret_name);
 	}
-	memcpy(ret_name, name->name, sizeof(name->name));
 }

@@ -77,7 +77,7 @@ bool owner_link_match(struct owner_find *find, int folder, const char *name)
 	return owner_proc_link(find->owner, folder, name, "socket", &inode) && inode == find->inode;
 }
 
-static bool start_read(owner_t *owner, int proc, uint64_t *ret_start_ticks)
+bool owner_start_read(owner_t *owner, int proc, uint64_t *ret_start_ticks)
 {
 	char text[STAT_BYTES];
 
@@ -120,9 +120,10 @@ bool owner_holder_add(struct owner_find *find, int proc, int32_t pid, int socket
 	uint64_t start_after;
 
 	if (find->holder_count == OWNER_HOLDERS_MAX ||
-	    !start_read(find->owner, folder, &holder.start_ticks) ||
+	    !owner_start_read(find->owner, folder, &holder.start_ticks) ||
 	    !exe_read(find->owner, folder, holder.exe) || !still_holds(find, folder, socket_fd) ||
-	    !start_read(find->owner, folder, &start_after) || start_after != holder.start_ticks) {
+	    !owner_start_read(find->owner, folder, &start_after) ||
+	    start_after != holder.start_ticks) {
 		return false;
 	}
 	holder.proc = take_fd(folder);

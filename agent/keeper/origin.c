@@ -1,0 +1,246 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Reading what the program in the kernel has noted. No system call. */
+#include <limits.h>
+#include <netinet/in.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "agent/keeper/origin_internal.h"
+#include "agent/keeper/owner_parse.h"
+#include "base/err.h"
+#include "codec/codec.h"
+
+#define NS_PER_TICK 10000000ULL /* of field 22 in /proc/PID/stat: USER_HZ is 100 */
+
+int origin_new_in(const struct origin_memory *memory, origin_t **ret_origin)
+{
+	origin_t *origin = calloc(1, sizeof(*origin));
+	if (origin == NULL) {
+		return PR_ENOMEM;
+	}
+	origin->memory = *memory;
+	*ret_origin = origin;
+	return PR_OK;
+}
+
+void origin_counts(const origin_t *origin, struct origin_counts *ret_counts)
+{
+	*ret_counts = *origin->memory.counts;
+}
+
+/* ------------------------------------------------------------------------------ namespaces */
+
+int origin_watch_cookie(origin_t *origin, uint64_t cookie)
+{
+	uint64_t *watched = origin->memory.watched;
+
+	if (cookie == 0) {
+		return PR_EINVAL;
+	}
+	for (int i = 0; i < ORIGIN_WATCHED_TRIES; i++) {
+		uint64_t *place = &watched[(cookie + (uint64_t)i) % ORIGIN_WATCHED];
+		if (*place == 0 || *place == cookie) {
+			__atomic_store_n(place, cookie, __ATOMIC_RELEASE);
+			return PR_OK;
+		}
+	}
+	return PR_ENOSPC;
+}
+
+void origin_unwatch(origin_t *origin, uint64_t cookie)
+{
+	uint64_t *watched = origin->memory.watched;
+
+	for (int i = 0; i < ORIGIN_WATCHED_TRIES; i++) {
+		uint64_t *place = &watched[(cookie + (uint64_t)i) % ORIGIN_WATCHED];
+		if (*place == cookie) {
+			__atomic_store_n(place, 0, __ATOMIC_RELEASE);
+		}
+	}
+}
+
+/* ------------------------------------------------------------------------------- programs */
+
+/* Copy what is written under a sequence number. False: it is being written. */
+static bool copy_whole(const uint32_t *sequence, const void *from, void *to, size_t size_bytes,
+                       uint32_t *ret_sequence)
+{
+	uint32_t before = __atomic_load_n(sequence, __ATOMIC_ACQUIRE);
+
+	memcpy(to, from, size_bytes);
+	atomic_thread_fence(memory_order_acquire);
+	*ret_sequence = before;
+	return (before & 1) == 0 && __atomic_load_n(sequence, __ATOMIC_RELAXED) == before;
+}
+
+/* Names from the leaf upwards become a path. False: none, or there is no room. */
+static bool path_join(const char *names, size_t names_bytes, char *path, size_t path_bytes)
+{
+	size_t at = path_bytes - 1;
+
+	path[at] = '\0';
+	for (size_t from = 0; from < names_bytes;) {
+		size_t name_bytes = strnlen(names + from, names_bytes - from);
+		if (name_bytes == 0 || from + name_bytes == names_bytes || name_bytes + 1 > at) {
+			return false;
+		}
+		at -= name_bytes;
+		memcpy(path + at, names + from, name_bytes);
+		path[--at] = '/';
+		from += name_bytes + 1;
+	}
+	memmove(path, path + at, path_bytes - at);
+	return path[0] != '\0';
+}
+
+/* As readlink() of /proc/PID/exe says it. */
+static bool exe_set(const struct origin_program *program, char exe[static 129])
+{
+	static const char deleted[] = " (deleted)";
+	char path[sizeof(program->path) + sizeof(deleted) + 1];
+
+	if (program->partial != 0 || program->path_bytes > sizeof(program->path) ||
+	    !path_join(program->path, program->path_bytes, path, sizeof(program->path) + 1)) {
+		return false;
+	}
+	if (program->deleted != 0) {
+		memcpy(path + strlen(path), deleted, sizeof(deleted));
+	}
+	codec_path_set(exe, 129, path);
+	return true;
+}
+
+static void container_set(const struct origin_program *program, struct pr_uuid *ret_container)
+{
+	for (int i = 0; i < ORIGIN_GROUPS; i++) {
+		char path[sizeof(program->group[i]) + 1];
+		char id[65];
+		if (program->group_bytes[i] <= sizeof(program->group[i]) &&
+		    path_join(program->group[i], program->group_bytes[i], path, sizeof(path)) &&
+		    owner_cgroup_parse(path, id)) {
+			*ret_container = pr_uuid_of_container(id);
+			return;
+		}
+	}
+}
+
+/* NULL: another executable has its place by now, or its path could not be noted. */
+static const struct origin_facts *facts_of(origin_t *origin, uint32_t at, uint64_t id)
+{
+	struct origin_program program;
+	uint32_t sequence;
+
+	if (at >= ORIGIN_PROGRAMS || id == 0) {
+		return NULL;
+	}
+	struct origin_facts *facts = &origin->facts[at];
+	if (facts->id != id) {
+		const struct origin_program *place = &origin->memory.programs[at];
+		if (!copy_whole(&place->sequence, place, &program, sizeof(program), &sequence) ||
+		    program.id != id) {
+			return NULL;
+		}
+		*facts = (struct origin_facts){ .id = id };
+		facts->good = exe_set(&program, facts->exe);
+		container_set(&program, &facts->container);
+	}
+	return facts->good ? facts : NULL;
+}
+
+/* ----------------------------------------------------------------------------- connections */
+
+/* As origin.bpf.c's. */
+static uint64_t mix(uint64_t hash, uint64_t value)
+{
+	hash = (hash ^ value) * 0x9e3779b97f4a7c15ULL;
+	return hash ^ (hash >> 29);
+}
+
+static uint32_t bucket_of(uint64_t cookie, const struct pr_addr *src, uint16_t src_port)
+{
+	uint32_t last;
+
+	memcpy(&last, src->bytes + 12, sizeof(last));
+	return (uint32_t)(mix(mix(cookie, last), src_port) % ORIGIN_BUCKETS) * ORIGIN_WAYS;
+}
+
+static bool source_fits(const struct origin_entry *entry, uint64_t cookie,
+                        const struct part_flow *flow)
+{
+	return entry->netns_cookie == cookie && entry->src_port == flow->src_port &&
+	       entry->proto == flow->proto &&
+	       memcmp(entry->src, flow->src.bytes, sizeof(entry->src)) == 0;
+}
+
+static bool peer_fits(const struct origin_entry *entry, const struct part_flow *flow)
+{
+	return entry->dst_port == flow->dst_port &&
+	       memcmp(entry->dst, flow->dst.bytes, sizeof(entry->dst)) == 0;
+}
+
+/* The one with the packet's own destination, else the newest with its source. -1: none. */
+static int entry_find(origin_t *origin, uint64_t cookie, const struct part_flow *flow,
+                      struct origin_entry *ret_entry)
+{
+	uint32_t first = bucket_of(cookie, &flow->src, flow->src_port);
+	bool exact = false;
+	int found = -1;
+
+	for (uint32_t i = first; i < first + ORIGIN_WAYS; i++) {
+		const struct origin_entry *place = &origin->memory.entries[i];
+		struct origin_entry entry;
+		uint32_t sequence;
+		if (place->src_port != flow->src_port || place->netns_cookie != cookie ||
+		    !copy_whole(&place->sequence, place, &entry, sizeof(entry), &sequence) ||
+		    !source_fits(&entry, cookie, flow)) {
+			continue;
+		}
+		bool fits = peer_fits(&entry, flow);
+		if (found < 0 || (fits && !exact) ||
+		    (fits == exact && entry.time_ns > ret_entry->time_ns)) {
+			*ret_entry = entry;
+			ret_entry->sequence = sequence;
+			exact = fits;
+			found = (int)i;
+		}
+	}
+	return found;
+}
+
+bool origin_find(origin_t *origin, uint64_t cookie, const struct part_flow *flow, uint64_t now_ns,
+                 uint64_t max_age_ns, struct origin_found *ret_found)
+{
+	struct origin_entry entry = { 0 };
+
+	if (flow->proto != IPPROTO_TCP || cookie == 0) {
+		return false;
+	}
+	int at = entry_find(origin, cookie, flow, &entry);
+	const struct origin_facts *facts =
+		at >= 0 ? facts_of(origin, entry.program_at, entry.program_id) : NULL;
+	if (facts == NULL || entry.pid == 0) {
+		return false;
+	}
+	bool first = origin->answered[at] != entry.sequence;
+	bool recent = now_ns < entry.time_ns || now_ns - entry.time_ns <= max_age_ns;
+	*ret_found = (struct origin_found){
+		.same_peer = peer_fits(&entry, flow),
+		.pid = entry.pid,
+		.uid = entry.uid,
+		.start_ticks = entry.start_boot_ns / NS_PER_TICK,
+		.socket_cookie = entry.socket_cookie,
+		.peer_port = entry.dst_port,
+		.exe = facts->exe,
+		.container = facts->container,
+		.mount_namespace = entry.mount_namespace,
+		.root_device = entry.root_device,
+		.root_inode = entry.root_inode,
+	};
+	memcpy(ret_found->peer.bytes, entry.dst, sizeof(entry.dst));
+	ret_found->fresh = first && recent && ret_found->same_peer;
+	if (ret_found->fresh) {
+		origin->answered[at] = entry.sequence;
+	}
+	return true;
+}

@@ -1,0 +1,83 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#pragma once
+
+/**
+ * @file
+ * Who began a connection, as the kernel saw it: an eBPF program (origin.bpf.c) runs inside every
+ * connect() over TCP of a watched network namespace, before the first packet is made, and writes
+ * process, start time, executable, user, control group and root directory into memory that is
+ * mapped here. So a process that has ended, has executed another program or has passed its socket
+ * on is still told, and telling takes no system call.
+ *
+ * A note answers for one packet, soon after it was written. Later packets with the same addresses
+ * (sent again, or made by somebody else with a raw socket) are believed only if the kernel names
+ * the very socket that was noted: that is the caller's to ask, by the socket's cookie.
+ *
+ * Threads: one a handle. origin_new() needs CAP_SYS_ADMIN (or CAP_BPF, CAP_PERFMON, CAP_NET_ADMIN
+ * and the right to mount); afterwards nothing is needed. Limits: TCP; ORIGIN_ENTRIES notes at a
+ * time; a path of ORIGIN_PATH_BYTES. What is beyond is not found, and asked of /proc. Source:
+ * bpf-helpers(7), BPF_PROG_TYPE_SOCK_OPS in the kernel's documentation.
+ */
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "agent/keeper/origin_layout.h"
+#include "agent/part.h"
+#include "base/defs.h"
+
+#define ORIGIN_WHY_BYTES 192
+
+typedef struct origin origin_t;
+
+/** What is shared with the kernel. Whoever owns it keeps it longer than the handle. */
+struct origin_memory {
+	const struct origin_entry *entries;    /* ORIGIN_ENTRIES */
+	const struct origin_program *programs; /* ORIGIN_PROGRAMS */
+	const struct origin_counts *counts;
+	uint64_t *watched; /* ORIGIN_WATCHED */
+};
+
+struct origin_found {
+	bool fresh;     /* it answers for this packet; else only for the socket with this cookie */
+	bool same_peer; /* the packet goes where the socket wanted; else it was translated */
+	uint32_t pid;
+	uint32_t uid; /* of the socket */
+	uint64_t start_ticks;
+	uint64_t socket_cookie;
+	struct pr_addr peer; /* where the socket wanted to go */
+	uint16_t peer_port;
+	const char *exe;          /* by codec_path_set(); valid until the next origin_find() */
+	struct pr_uuid container; /* of its control group; zero: none */
+	uint32_t mount_namespace; /* inode; with the root directory: which user names hold */
+	uint32_t root_device;     /* as the kernel numbers it */
+	uint64_t root_inode;
+};
+
+/**
+ * Load the program and let it run for all processes of the machine. Takes about 0.4 s.
+ * @param ret_why  On failure: what the kernel refused, for people.
+ */
+int origin_new(origin_t **ret_origin, char ret_why[static ORIGIN_WHY_BYTES]) _must_check_;
+/** The same over memory that somebody else fills (tests). */
+int origin_new_in(const struct origin_memory *memory, origin_t **ret_origin) _must_check_;
+void origin_destroy(origin_t **origin_p);
+
+/**
+ * Note connections of the namespace that @p socket was opened in, from now on.
+ * @param ret_cookie  Names the namespace in the other calls.
+ */
+int origin_watch(origin_t *origin, int socket, uint64_t *ret_cookie) _must_check_;
+/** The same for a namespace whose cookie is known. */
+int origin_watch_cookie(origin_t *origin, uint64_t cookie) _must_check_;
+void origin_unwatch(origin_t *origin, uint64_t cookie);
+
+/**
+ * Who began @p flow in namespace @p cookie? False: nobody is noted.
+ * @param now_ns      CLOCK_MONOTONIC.
+ * @param max_age_ns  A note older than this is not fresh.
+ */
+bool origin_find(origin_t *origin, uint64_t cookie, const struct part_flow *flow, uint64_t now_ns,
+                 uint64_t max_age_ns, struct origin_found *ret_found);
+
+void origin_counts(const origin_t *origin, struct origin_counts *ret_counts);

@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#pragma once
+
+/** @file What origin.c (reading) and origin_load.c (the kernel) share. origin.h documents the
+ * whole. */
+
+#include "agent/keeper/origin.h"
+
+struct origin_bpf; /* the generated skeleton */
+struct bpf_link;
+
+/** What an executable and its control group come to; made once for each id. */
+struct origin_facts {
+	uint64_t id; /* 0: none */
+	bool good;
+	char exe[129];
+	struct pr_uuid container;
+};
+
+struct origin {
+	struct origin_memory memory;
+	struct origin_bpf *program; /* NULL: the memory is somebody else's */
+	struct bpf_link *link;
+	struct origin_facts facts[ORIGIN_PROGRAMS];
+	uint32_t answered[ORIGIN_ENTRIES]; /* sequence under which an entry has answered */
+};

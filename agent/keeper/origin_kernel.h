@@ -1,0 +1,161 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#pragma once
+
+/**
+ * @file
+ * The few fields of the kernel's own structures that origin.bpf.c reads. Where they lie is looked
+ * up in the running kernel's BTF when the program is loaded (CO-RE); a field that is not there
+ * makes the load fail, and attribution falls back to /proc.
+ */
+
+typedef unsigned char uint8_t;
+typedef unsigned short uint16_t;
+typedef unsigned int uint32_t;
+typedef unsigned long long uint64_t;
+
+#define KERNEL __attribute__((preserve_access_index))
+
+struct ns_common {
+	unsigned int inum;
+} KERNEL;
+
+struct mnt_namespace {
+	struct ns_common ns;
+} KERNEL;
+
+struct nsproxy {
+	struct mnt_namespace *mnt_ns;
+} KERNEL;
+
+struct super_block {
+	unsigned int s_dev;
+} KERNEL;
+
+struct inode {
+	unsigned long i_ino;
+	struct super_block *i_sb;
+} KERNEL;
+
+struct timespec64 {
+	long long tv_sec;
+	long tv_nsec;
+} KERNEL;
+
+/* i_ctime has had three names. */
+struct inode___since_6_11 {
+	long long i_ctime_sec;
+	unsigned int i_ctime_nsec;
+} KERNEL;
+
+struct inode___since_6_6 {
+	struct timespec64 __i_ctime;
+} KERNEL;
+
+struct inode___before_6_6 {
+	struct timespec64 i_ctime;
+} KERNEL;
+
+struct qstr {
+	const unsigned char *name;
+} KERNEL;
+
+struct hlist_bl_node {
+	struct hlist_bl_node **pprev;
+} KERNEL;
+
+struct dentry {
+	struct hlist_bl_node d_hash;
+	struct dentry *d_parent;
+	struct qstr d_name;
+	struct inode *d_inode;
+} KERNEL;
+
+struct vfsmount {
+	struct dentry *mnt_root;
+} KERNEL;
+
+struct mount {
+	struct mount *mnt_parent;
+	struct dentry *mnt_mountpoint;
+	struct vfsmount mnt;
+} KERNEL;
+
+struct path {
+	struct vfsmount *mnt;
+	struct dentry *dentry;
+} KERNEL;
+
+struct file {
+	struct path f_path;
+	struct inode *f_inode;
+} KERNEL;
+
+struct mm_struct {
+	struct file *exe_file;
+} KERNEL;
+
+struct fs_struct {
+	struct path root;
+} KERNEL;
+
+struct kernfs_node {
+	const char *name;
+	uint64_t id;
+} KERNEL;
+
+/* The parent got another name in 6.15. */
+struct kernfs_node___since_6_15 {
+	struct kernfs_node *__parent;
+} KERNEL;
+
+struct kernfs_node___before_6_15 {
+	struct kernfs_node *parent;
+} KERNEL;
+
+struct cgroup {
+	struct kernfs_node *kn;
+} KERNEL;
+
+struct cgroup_subsys_state {
+	struct cgroup *cgroup;
+} KERNEL;
+
+enum cgroup_subsys_id {
+	pids_cgrp_id,
+	CGROUP_SUBSYS_COUNT = 64, /* at most; the real index comes from BTF */
+};
+
+struct css_set {
+	struct cgroup_subsys_state *subsys[CGROUP_SUBSYS_COUNT];
+	struct cgroup *dfl_cgrp;
+} KERNEL;
+
+struct task_struct {
+	int tgid;
+	uint64_t start_boottime;
+	struct task_struct *group_leader;
+	struct mm_struct *mm;
+	struct fs_struct *fs;
+	struct nsproxy *nsproxy;
+	struct css_set *cgroups;
+} KERNEL;
+
+typedef struct {
+	unsigned int val;
+} kuid_t;
+
+struct sock {
+	kuid_t sk_uid;
+} KERNEL;
+
+struct inet_sock {
+	struct sock sk;
+} KERNEL;
+
+struct inet_connection_sock {
+	struct inet_sock icsk_inet;
+} KERNEL;
+
+struct tcp_sock {
+	struct inet_connection_sock inet_conn;
+} KERNEL;

@@ -1,0 +1,73 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#pragma once
+
+/**
+ * @file
+ * What the program in the kernel (origin.bpf.c) and the agent (origin.c) share: memory that the
+ * program writes and the agent reads, with no system call between them.
+ *
+ * A place is written under its sequence number: odd while somebody writes it, another even number
+ * afterwards. A reader copies it and believes the copy only if the number is even and the same
+ * before and after.
+ */
+
+#ifndef __bpf__
+#include <stdint.h>
+#endif
+
+#define ORIGIN_WAYS          8 /* places that a key may be in */
+#define ORIGIN_BUCKETS       1024
+#define ORIGIN_ENTRIES       (ORIGIN_BUCKETS * ORIGIN_WAYS)
+#define ORIGIN_PROGRAM_WAYS  4
+#define ORIGIN_PROGRAMS      512
+#define ORIGIN_WATCHED       4096 /* a namespace's place is found from its cookie */
+#define ORIGIN_WATCHED_TRIES 8
+
+#define ORIGIN_NAME_BYTES  256 /* of one component of a path, its NUL included */
+#define ORIGIN_PATH_BYTES  512 /* where the last component may begin */
+#define ORIGIN_PATH_DEPTH  24
+#define ORIGIN_GROUP_BYTES 256
+#define ORIGIN_GROUP_DEPTH 6
+#define ORIGIN_GROUPS      2 /* one of the old hierarchies, and the unified one */
+
+/** One connection that a watched namespace began, and the process that began it. */
+struct origin_entry {
+	uint32_t sequence;
+	uint32_t pid; /* thread group, in the first pid namespace */
+	uint64_t netns_cookie;
+	uint8_t src[16], dst[16]; /* IPv4 mapped into ::ffff:0:0/96 */
+	uint16_t src_port, dst_port;
+	uint32_t uid;           /* of the socket */
+	uint64_t start_boot_ns; /* of the process: with pid, who it is */
+	uint64_t time_ns;       /* CLOCK_MONOTONIC */
+	uint64_t socket_cookie;
+	uint64_t program_id; /* of struct origin_program; 0: none was written */
+	uint32_t program_at;
+	uint32_t mount_namespace; /* where its user's name is to be looked up: inode, */
+	uint64_t root_inode;      /* and root directory there */
+	uint32_t root_device;
+	uint8_t proto;
+	uint8_t unused[3];
+};
+
+/** An executable, as one mount shows it, in one control group: of many processes the same. */
+struct origin_program {
+	uint32_t sequence;
+	uint32_t device;
+	uint64_t id; /* of this writing; never 0 */
+	uint64_t inode, changed_ns, mount, group_id[ORIGIN_GROUPS];
+	uint64_t time_ns; /* last written */
+	uint32_t path_bytes, group_bytes[ORIGIN_GROUPS];
+	uint8_t deleted; /* unlinked since */
+	uint8_t partial; /* the path is deeper or longer than there is room */
+	uint8_t unused[6];
+	/* Names from the file upwards, each with its NUL; then room for a name that begins last. */
+	char path[ORIGIN_PATH_BYTES + ORIGIN_NAME_BYTES];
+	char group[ORIGIN_GROUPS][ORIGIN_GROUP_BYTES + ORIGIN_NAME_BYTES];
+};
+
+struct origin_counts {
+	uint64_t written;  /* connections noted */
+	uint64_t crowded;  /* not noted: all places of the key were being written */
+	uint64_t programs; /* executables noted */
+};

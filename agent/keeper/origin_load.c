@@ -1,0 +1,138 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Bringing the program into the kernel, and taking it out again. */
+#include <bpf/libbpf.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/mount.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "agent/keeper/origin_internal.h"
+#include "base/err.h"
+
+#include "agent/keeper/origin.skel.h"
+
+#define FIRST_PID_NAMESPACE 0xEFFFFFFCU /* PROC_PID_INIT_INO */
+
+/* libbpf tells at length; what people need is in ret_why. */
+static int say_nothing(enum libbpf_print_level level, const char *format, va_list arguments)
+{
+	(void)level;
+	(void)format;
+	(void)arguments;
+	return 0;
+}
+
+__attribute__((format(printf, 2, 3))) static int refuse(char why[static ORIGIN_WHY_BYTES],
+                                                        const char *format, ...)
+{
+	va_list arguments;
+	int error = errno;
+
+	va_start(arguments, format);
+	int used = vsnprintf(why, ORIGIN_WHY_BYTES, format, arguments);
+	va_end(arguments);
+	if (used > 0 && used < ORIGIN_WHY_BYTES && error != 0) {
+		(void)snprintf(why + used, ORIGIN_WHY_BYTES - (size_t)used, ": %s",
+		               strerror(error));
+	}
+	return PR_ENOTSUP;
+}
+
+/* The top of the unified hierarchy, wherever it is mounted or not. -1: there is none. */
+static int groups_open(void)
+{
+	int top = -1;
+	int context = (int)syscall(SYS_fsopen, "cgroup2", FSOPEN_CLOEXEC);
+	if (context < 0) {
+		return -1;
+	}
+	if (syscall(SYS_fsconfig, context, FSCONFIG_CMD_CREATE, NULL, NULL, 0) == 0) {
+		_cleanup_(pr_fd_close) int mount =
+			(int)syscall(SYS_fsmount, context, FSMOUNT_CLOEXEC, 0);
+		if (mount >= 0) {
+			top = openat(mount, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+		}
+	}
+	int error = errno;
+	(void)close(context);
+	errno = error;
+	return top;
+}
+
+/* Numbers of processes in the kernel are those of the first namespace. */
+static bool in_first_pid_namespace(void)
+{
+	struct stat info;
+	return stat("/proc/self/ns/pid", &info) == 0 && info.st_ino == FIRST_PID_NAMESPACE;
+}
+
+static int attach(origin_t *origin, char why[static ORIGIN_WHY_BYTES])
+{
+	_cleanup_(pr_fd_close) int top = groups_open();
+	if (top < 0) {
+		return refuse(why, "the unified control group hierarchy cannot be opened");
+	}
+	origin->link = bpf_program__attach_cgroup(origin->program->progs.origin_connect, top);
+	if (origin->link == NULL) {
+		return refuse(why, "the eBPF program cannot be attached to the top control group");
+	}
+	return PR_OK;
+}
+
+int origin_new(origin_t **ret_origin, char ret_why[static ORIGIN_WHY_BYTES])
+{
+	ret_why[0] = '\0';
+	errno = 0;
+	if (!in_first_pid_namespace()) {
+		return refuse(ret_why, "the agent is in a process namespace of its own");
+	}
+	_cleanup_(origin_destroy) origin_t *origin = calloc(1, sizeof(*origin));
+	if (origin == NULL) {
+		return PR_ENOMEM;
+	}
+	libbpf_set_print(say_nothing);
+	origin->program = origin_bpf__open_and_load();
+	if (origin->program == NULL) {
+		return refuse(ret_why, "the kernel does not take the eBPF program");
+	}
+	origin->memory = (struct origin_memory){
+		.entries = origin->program->bss->entries,
+		.programs = origin->program->bss->programs,
+		.counts = &origin->program->bss->counts,
+		.watched = origin->program->bss->watched,
+	};
+	int ret = attach(origin, ret_why);
+	if (ret == PR_OK) {
+		*ret_origin = take_ptr(origin);
+	}
+	return ret;
+}
+
+void origin_destroy(origin_t **origin_p)
+{
+	origin_t *origin = *origin_p;
+	if (origin == NULL) {
+		return;
+	}
+	(void)bpf_link__destroy(origin->link);
+	origin_bpf__destroy(origin->program);
+	free(origin);
+	*origin_p = NULL;
+}
+
+int origin_watch(origin_t *origin, int socket, uint64_t *ret_cookie)
+{
+	socklen_t size_bytes = sizeof(*ret_cookie);
+
+	if (getsockopt(socket, SOL_SOCKET, SO_NETNS_COOKIE, ret_cookie, &size_bytes) != 0) {
+		return -errno;
+	}
+	return origin_watch_cookie(origin, *ret_cookie);
+}

@@ -1,0 +1,93 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Attribution by what the kernel noted at connect(): no look into /proc but for a new user's name.
+ */
+#include <string.h>
+#include <unistd.h>
+
+#include "agent/keeper/origin.h"
+#include "agent/keeper/owner_internal.h"
+#include "base/clock.h"
+
+#define HELD_MAX_AGE_NS PR_NS_PER_S
+#define COPY_MAX_AGE_NS (5 * PR_NS_PER_S) /* nothing bites on a copy, and it may come late */
+
+/* The user's name where the process lives: known, or read while the process is still there. */
+static void name_fill(owner_t *owner, const struct origin_found *found,
+                      struct part_owner *ret_owner)
+{
+	const struct owner_name key = {
+		.noted = true,
+		.mount_inode = found->mount_namespace,
+		.root_device = found->root_device,
+		.root_inode = found->root_inode,
+		.uid = ret_owner->uid,
+	};
+	if (owner_name_known(owner, &key, ret_owner->user)) {
+		return;
+	}
+	_cleanup_(pr_fd_close) int proc = owner_proc_open(owner, (int32_t)found->pid);
+	uint64_t start_ticks;
+	if (proc >= 0 && owner_start_read(owner, proc, &start_ticks) &&
+	    start_ticks == found->start_ticks) {
+		owner_name_read(owner, proc, &key, ret_owner->user);
+	}
+}
+
+static void fill(owner_t *owner, const struct origin_found *found, struct part_owner *ret_owner)
+{
+	ret_owner->unknown = CODEC_UNKNOWN_NONE;
+	ret_owner->uid = found->uid;
+	ret_owner->pid = found->pid;
+	ret_owner->start_ticks = found->start_ticks;
+	ret_owner->container = found->container;
+	memcpy(ret_owner->exe, found->exe, sizeof(ret_owner->exe));
+	name_fill(owner, found, ret_owner);
+	owner->counters.owner_by_origin++;
+}
+
+/* What the kernel says of the packet is that user's too. */
+static bool user_fits(const struct origin_found *found, uint32_t uid_hint)
+{
+	return uid_hint == CODEC_NO_UID || uid_hint == found->uid;
+}
+
+static bool find(owner_t *owner, uint32_t slot, const struct part_flow *flow, uint32_t uid_hint,
+                 struct origin_found *ret_found)
+{
+	uint64_t max_age_ns = flow->held ? HELD_MAX_AGE_NS : COPY_MAX_AGE_NS;
+
+	return owner->config.origin != NULL &&
+	       origin_find(owner->config.origin, owner->spaces[slot].cookie, flow, owner->now_ns,
+	                   max_age_ns, ret_found) &&
+	       user_fits(ret_found, uid_hint);
+}
+
+bool owner_origin_packet(owner_t *owner, uint32_t slot, const struct part_flow *flow,
+                         uint32_t uid_hint, struct part_owner *ret_owner)
+{
+	struct origin_found found;
+
+	if (flow->live || !find(owner, slot, flow, uid_hint, &found) || !found.fresh) {
+		return false;
+	}
+	fill(owner, &found, ret_owner);
+	return true;
+}
+
+bool owner_origin_socket(owner_t *owner, uint32_t slot, const struct part_flow *flow,
+                         uint32_t uid_hint, const struct owner_sockets *sockets,
+                         struct part_owner *ret_owner)
+{
+	struct origin_found found;
+
+	if (sockets->count != 1 || !find(owner, slot, flow, uid_hint, &found)) {
+		return false;
+	}
+	const struct owner_socket *socket = &sockets->items[0];
+	uint64_t cookie = (uint64_t)socket->cookie[1] << 32 | socket->cookie[0];
+	if (cookie != found.socket_cookie) {
+		return false;
+	}
+	fill(owner, &found, ret_owner);
+	return true;
+}
