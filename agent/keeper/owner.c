@@ -190,7 +190,7 @@ static void sockets_narrow(struct owner_sockets *sockets, uint32_t uid_hint)
 {
 	size_t kept = 0;
 
-	if (uid_hint == CODEC_NO_UID || sockets->count < 2) {
+	if (uid_hint == CODEC_NO_UID) {
 		return;
 	}
 	for (size_t i = 0; i < sockets->count; i++) {

@@ -314,8 +314,8 @@ _unused_ static void owner_stage_play(int argc, char **argv)
 	}
 }
 
-/** Also results of the test. False: it cannot run. */
-_unused_ static bool owner_stage_open(void)
+/** Also results of the test. False: it cannot run. @p origin NULL: eBPF is off. */
+_unused_ static bool owner_stage_open(origin_t *origin)
 {
 	struct owner_config config;
 
@@ -324,6 +324,7 @@ _unused_ static bool owner_stage_open(void)
 		return false;
 	}
 	owner_config_default(&config);
+	config.origin = origin;
 	config.second_budget_ns = PR_NS_PER_S;
 	ok(programs_make(), "programs to tell apart");
 	if (!ok(world_open(&world) == 0, "two namespaces") ||

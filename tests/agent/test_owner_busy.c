@@ -272,7 +272,7 @@ static void test_batch(void)
 int main(int argc, char **argv)
 {
 	owner_stage_play(argc, argv);
-	if (!owner_stage_open()) {
+	if (!owner_stage_open(NULL)) {
 		return tap_done();
 	}
 	test_budget();
