@@ -18,10 +18,12 @@
 #define FAMILY_V4    2
 #define FAMILY_V6    10
 #define PROTO_TCP    6
+#define PROTO_UDP    17
 #define DEVICE_MINOR 20 /* bits, inside the kernel */
 
 /* libbpf maps them into the agent. */
 struct origin_entry entries[ORIGIN_ENTRIES];
+struct origin_entry sockets[ORIGIN_SOCKETS];
 struct origin_program programs[ORIGIN_PROGRAMS];
 uint64_t watched[ORIGIN_WATCHED]; /* cookies of namespaces; 0: free */
 struct origin_counts counts;
@@ -311,6 +313,7 @@ static __always_inline void process_read(struct task_struct *task, struct origin
 	struct dentry *root = task->fs != 0 ? task->fs->root.dentry : 0;
 
 	to->pid = task->tgid;
+	bpf_core_read(&to->memory, sizeof(to->memory), &task->mm);
 	to->start_boot_ns = task->group_leader->start_boottime;
 	if (task->nsproxy != 0) {
 		to->mount_namespace = task->nsproxy->mnt_ns->ns.inum;
@@ -331,8 +334,33 @@ static __always_inline bool same_flow(const struct origin_entry *a, const struct
 	       x[2] == y[2] && x[3] == y[3];
 }
 
-/* The key's own place, else the one written longest ago. */
-static __always_inline struct origin_entry *entry_claim(const struct origin_entry *new)
+/* Take a place for writing. NULL: somebody else writes there. */
+static __always_inline struct origin_entry *entry_lock(struct origin_entry *entry)
+{
+	uint32_t sequence = entry->sequence;
+
+	return (sequence & 1) == 0 && __sync_val_compare_and_swap(&entry->sequence, sequence,
+	                                                          sequence + 1) == sequence
+	               ? entry
+	               : 0;
+}
+
+/* The place taken; all but its sequence is written. */
+static __always_inline void entry_fill(struct origin_entry *entry, const struct origin_entry *new)
+{
+	uint64_t *to = (uint64_t *)entry;
+	const uint64_t *from = (const uint64_t *)new;
+
+	entry->pid = new->pid;
+	for (unsigned i = 1; i < sizeof(*entry) / sizeof(*to); i++) {
+		to[i] = from[i];
+	}
+	__sync_fetch_and_add(&entry->sequence, 1);
+	__sync_fetch_and_add(&counts.written, 1);
+}
+
+/* The flow's own place, else the one written longest ago. */
+static __always_inline void flow_write(const struct origin_entry *new)
 {
 	const uint32_t *source = (const uint32_t *)new->src;
 	uint64_t hash = mix(mix(new->netns_cookie, source[3]), new->src_port);
@@ -354,32 +382,38 @@ static __always_inline struct origin_entry *entry_claim(const struct origin_entr
 			chosen = first + i;
 		}
 	}
-	struct origin_entry *entry = &entries[chosen % ORIGIN_ENTRIES];
-	uint32_t sequence = entry->sequence;
-	if ((sequence & 1) != 0 ||
-	    __sync_val_compare_and_swap(&entry->sequence, sequence, sequence + 1) != sequence) {
-		return 0;
-	}
-	return entry;
-}
-
-static __always_inline void entry_write(const struct origin_entry *new)
-{
-	struct origin_entry *entry = entry_claim(new);
-
+	struct origin_entry *entry = entry_lock(&entries[chosen % ORIGIN_ENTRIES]);
 	if (entry == 0) {
 		__sync_fetch_and_add(&counts.crowded, 1);
 		return;
 	}
-	uint64_t *to = (uint64_t *)entry;
-	const uint64_t *from = (const uint64_t *)new;
-	entry->pid = new->pid;
-	for (unsigned i = 1; i < sizeof(*entry) / sizeof(*to); i++) {
-		to[i] = from[i];
-	}
-	__sync_fetch_and_add(&entry->sequence, 1);
-	__sync_fetch_and_add(&counts.written, 1);
+	entry_fill(entry, new);
 }
+
+/* A datagram socket's place, or the one written longest ago; @ret_own: it is its own. */
+static __always_inline struct origin_entry *socket_place(uint64_t cookie, bool *ret_own)
+{
+	uint32_t first = (uint32_t)(mix(0, cookie) % ORIGIN_SOCKET_BUCKETS) * ORIGIN_WAYS;
+	uint32_t chosen = first;
+	uint64_t oldest = ~0ULL;
+
+	*ret_own = false;
+	for (int i = 0; i < ORIGIN_WAYS; i++) {
+		struct origin_entry *entry = &sockets[(first + i) % ORIGIN_SOCKETS];
+		if (entry->socket_cookie == cookie) {
+			*ret_own = true;
+			chosen = first + i;
+			break;
+		}
+		if ((entry->sequence & 1) == 0 && entry->time_ns < oldest) {
+			oldest = entry->time_ns;
+			chosen = first + i;
+		}
+	}
+	return &sockets[chosen % ORIGIN_SOCKETS];
+}
+
+/* ------------------------------------------------------------------------------------- TCP */
 
 SEC("sockops")
 int origin_connect(struct bpf_sock_ops *ops)
@@ -403,7 +437,118 @@ int origin_connect(struct bpf_sock_ops *ops)
 	new.socket_cookie = bpf_get_socket_cookie(ops);
 	new.time_ns = bpf_ktime_get_ns();
 	process_read(task, &new);
-	entry_write(&new);
+	flow_write(&new);
+	return 1;
+}
+
+/* ------------------------------------------------------------------------------------- UDP */
+
+/*
+ * As tuple_read(), of a socket that closes. The context of such a program is the kernel's own
+ * socket; of its fields the verifier hands out few.
+ */
+static __always_inline bool release_tuple(struct bpf_sock *context, struct origin_entry *to)
+{
+	struct sock_common *socket = &((struct sock *)context)->__sk_common;
+	uint32_t *src = (uint32_t *)to->src;
+	uint32_t *dst = (uint32_t *)to->dst;
+	uint16_t family = BPF_CORE_READ(socket, skc_family);
+
+	to->src_port = BPF_CORE_READ(socket, skc_num);
+	to->dst_port = bpf_ntohs(BPF_CORE_READ(socket, skc_dport));
+	bpf_core_read(src, sizeof(to->src), &socket->skc_v6_rcv_saddr);
+	bpf_core_read(dst, sizeof(to->dst), &socket->skc_v6_daddr);
+	if (family == FAMILY_V4 || (dst[0] == 0 && dst[1] == 0 && dst[2] == bpf_htonl(0xffff))) {
+		address_mapped(src, BPF_CORE_READ(socket, skc_rcv_saddr));
+		address_mapped(dst, BPF_CORE_READ(socket, skc_daddr));
+	}
+	return to->src_port != 0 && (family == FAMILY_V4 || family == FAMILY_V6);
+}
+
+/* Nearly always the process that used the socket last time: then there is nothing to write. */
+static __always_inline int socket_note(struct bpf_sock_addr *address)
+{
+	struct origin_entry new = { .proto = PROTO_UDP };
+	bool own;
+
+	if (address->protocol != PROTO_UDP) {
+		return 1;
+	}
+	new.netns_cookie = bpf_get_netns_cookie(address);
+	if (!is_watched(new.netns_cookie)) {
+		return 1;
+	}
+	struct task_struct *task = bpf_get_current_task_btf();
+	new.socket_cookie = bpf_get_socket_cookie(address);
+	process_read(task, &new);
+	struct origin_entry *entry = socket_place(new.socket_cookie, &own);
+	bool same = own && entry->pid == new.pid && entry->memory == new.memory;
+	if (same || (own && entry->shared != 0)) {
+		return 1;
+	}
+	new.shared = own;
+	new.time_ns = bpf_ktime_get_ns();
+	if (!program_find(task, &new)) {
+		return 1;
+	}
+	entry = entry_lock(entry);
+	if (entry != 0) {
+		entry_fill(entry, &new);
+	}
+	return 1;
+}
+
+SEC("cgroup/connect4")
+int origin_connect4(struct bpf_sock_addr *address)
+{
+	return socket_note(address);
+}
+
+SEC("cgroup/connect6")
+int origin_connect6(struct bpf_sock_addr *address)
+{
+	return socket_note(address);
+}
+
+SEC("cgroup/sendmsg4")
+int origin_sendmsg4(struct bpf_sock_addr *address)
+{
+	return socket_note(address);
+}
+
+SEC("cgroup/sendmsg6")
+int origin_sendmsg6(struct bpf_sock_addr *address)
+{
+	return socket_note(address);
+}
+
+/* A socket goes; a packet of it may still be looked at. Not connected: with any destination. */
+SEC("cgroup/sock_release")
+int origin_release(struct bpf_sock *socket)
+{
+	struct origin_entry new = {};
+	bool own;
+
+	if (socket->protocol != PROTO_UDP) {
+		return 1;
+	}
+	uint64_t netns_cookie = bpf_get_netns_cookie(socket);
+	if (!is_watched(netns_cookie)) {
+		return 1;
+	}
+	struct origin_entry *entry = socket_place(bpf_get_socket_cookie(socket), &own);
+	if (!own || entry->shared != 0) {
+		return 1;
+	}
+	for (unsigned i = 1; i < sizeof(new) / sizeof(uint64_t); i++) {
+		((uint64_t *)&new)[i] = ((const uint64_t *)entry)[i];
+	}
+	new.pid = entry->pid;
+	new.uid = BPF_CORE_READ((struct sock *)socket, sk_uid.val);
+	if (release_tuple(socket, &new)) {
+		new.time_ns = bpf_ktime_get_ns();
+		flow_write(&new);
+	}
 	return 1;
 }
 

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Reading what the program in the kernel has noted. No system call. */
-#include <limits.h>
 #include <netinet/in.h>
 #include <stdatomic.h>
 #include <stdlib.h>
@@ -166,24 +165,26 @@ static uint32_t bucket_of(uint64_t cookie, const struct pr_addr *src, uint16_t s
 }
 
 static bool source_fits(const struct origin_entry *entry, uint64_t cookie,
-                        const struct part_flow *flow)
+                        const struct pr_addr *src, const struct part_flow *flow)
 {
 	return entry->netns_cookie == cookie && entry->src_port == flow->src_port &&
 	       entry->proto == flow->proto &&
-	       memcmp(entry->src, flow->src.bytes, sizeof(entry->src)) == 0;
+	       memcmp(entry->src, src->bytes, sizeof(entry->src)) == 0;
 }
 
 static bool peer_fits(const struct origin_entry *entry, const struct part_flow *flow)
 {
-	return entry->dst_port == flow->dst_port &&
-	       memcmp(entry->dst, flow->dst.bytes, sizeof(entry->dst)) == 0;
+	bool any = entry->dst_port == 0 && entry->proto == IPPROTO_UDP;
+
+	return any || (entry->dst_port == flow->dst_port &&
+	               memcmp(entry->dst, flow->dst.bytes, sizeof(entry->dst)) == 0);
 }
 
-/* The one with the packet's own destination, else the newest with its source. -1: none. */
-static int entry_find(origin_t *origin, uint64_t cookie, const struct part_flow *flow,
-                      struct origin_entry *ret_entry)
+/* Of one source the one with the packet's own destination, else the newest. -1: none. */
+static int source_find(origin_t *origin, uint64_t cookie, const struct pr_addr *src,
+                       const struct part_flow *flow, struct origin_entry *ret_entry)
 {
-	uint32_t first = bucket_of(cookie, &flow->src, flow->src_port);
+	uint32_t first = bucket_of(cookie, src, flow->src_port);
 	bool exact = false;
 	int found = -1;
 
@@ -193,7 +194,7 @@ static int entry_find(origin_t *origin, uint64_t cookie, const struct part_flow 
 		uint32_t sequence;
 		if (place->src_port != flow->src_port || place->netns_cookie != cookie ||
 		    !copy_whole(&place->sequence, place, &entry, sizeof(entry), &sequence) ||
-		    !source_fits(&entry, cookie, flow)) {
+		    !source_fits(&entry, cookie, src, flow)) {
 			continue;
 		}
 		bool fits = peer_fits(&entry, flow);
@@ -208,12 +209,48 @@ static int entry_find(origin_t *origin, uint64_t cookie, const struct part_flow 
 	return found;
 }
 
+/* A datagram socket may have closed without an address of its own. */
+static int entry_find(origin_t *origin, uint64_t cookie, const struct part_flow *flow,
+                      struct origin_entry *ret_entry)
+{
+	struct pr_addr any = { 0 };
+	int found = source_find(origin, cookie, &flow->src, flow, ret_entry);
+
+	if (found < 0 && flow->proto == IPPROTO_UDP && pr_addr_is_v4(&flow->src)) {
+		any = pr_addr_from_v4(0);
+		found = source_find(origin, cookie, &any, flow, ret_entry);
+	}
+	if (found < 0 && flow->proto == IPPROTO_UDP) {
+		memset(&any, 0, sizeof(any));
+		found = source_find(origin, cookie, &any, flow, ret_entry);
+	}
+	return found;
+}
+
+static void found_set(const struct origin_entry *entry, const struct origin_facts *facts,
+                      struct origin_found *ret_found)
+{
+	*ret_found = (struct origin_found){
+		.pid = entry->pid,
+		.uid = entry->uid,
+		.start_ticks = entry->start_boot_ns / NS_PER_TICK,
+		.socket_cookie = entry->socket_cookie,
+		.peer_port = entry->dst_port,
+		.exe = facts->exe,
+		.container = facts->container,
+		.mount_namespace = entry->mount_namespace,
+		.root_device = entry->root_device,
+		.root_inode = entry->root_inode,
+	};
+	memcpy(ret_found->peer.bytes, entry->dst, sizeof(entry->dst));
+}
+
 bool origin_find(origin_t *origin, uint64_t cookie, const struct part_flow *flow, uint64_t now_ns,
                  uint64_t max_age_ns, struct origin_found *ret_found)
 {
 	struct origin_entry entry = { 0 };
 
-	if (flow->proto != IPPROTO_TCP || cookie == 0) {
+	if (cookie == 0) {
 		return false;
 	}
 	int at = entry_find(origin, cookie, flow, &entry);
@@ -224,23 +261,38 @@ bool origin_find(origin_t *origin, uint64_t cookie, const struct part_flow *flow
 	}
 	bool first = origin->answered[at] != entry.sequence;
 	bool recent = now_ns < entry.time_ns || now_ns - entry.time_ns <= max_age_ns;
-	*ret_found = (struct origin_found){
-		.same_peer = peer_fits(&entry, flow),
-		.pid = entry.pid,
-		.uid = entry.uid,
-		.start_ticks = entry.start_boot_ns / NS_PER_TICK,
-		.socket_cookie = entry.socket_cookie,
-		.peer_port = entry.dst_port,
-		.exe = facts->exe,
-		.container = facts->container,
-		.mount_namespace = entry.mount_namespace,
-		.root_device = entry.root_device,
-		.root_inode = entry.root_inode,
-	};
-	memcpy(ret_found->peer.bytes, entry.dst, sizeof(entry.dst));
+	found_set(&entry, facts, ret_found);
+	ret_found->same_peer = peer_fits(&entry, flow);
 	ret_found->fresh = first && recent && ret_found->same_peer;
 	if (ret_found->fresh) {
 		origin->answered[at] = entry.sequence;
 	}
 	return true;
+}
+
+bool origin_socket_find(origin_t *origin, uint64_t cookie, uint64_t socket_cookie,
+                        struct origin_found *ret_found)
+{
+	uint32_t first = (uint32_t)(mix(0, socket_cookie) % ORIGIN_SOCKET_BUCKETS) * ORIGIN_WAYS;
+
+	for (uint32_t i = first; i < first + ORIGIN_WAYS; i++) {
+		const struct origin_entry *place = &origin->memory.sockets[i];
+		struct origin_entry entry;
+		uint32_t sequence;
+		if (socket_cookie == 0 || place->socket_cookie != socket_cookie) {
+			continue;
+		}
+		if (!copy_whole(&place->sequence, place, &entry, sizeof(entry), &sequence) ||
+		    entry.socket_cookie != socket_cookie || entry.netns_cookie != cookie ||
+		    entry.shared != 0 || entry.pid == 0) {
+			return false;
+		}
+		const struct origin_facts *facts =
+			facts_of(origin, entry.program_at, entry.program_id);
+		if (facts != NULL) {
+			found_set(&entry, facts, ret_found);
+		}
+		return facts != NULL;
+	}
+	return false;
 }

@@ -3,15 +3,17 @@
 
 /**
  * @file
- * Who began a connection, as the kernel saw it: an eBPF program (origin.bpf.c) runs inside every
- * connect() over TCP of a watched network namespace, before the first packet is made, and writes
- * process, start time, executable, user, control group and root directory into memory that is
- * mapped here. So a process that has ended, has executed another program or has passed its socket
- * on is still told, and telling takes no system call.
+ * Who began a connection, as the kernel saw it: eBPF programs (origin.bpf.c) run inside connect()
+ * of every TCP socket of a watched network namespace, before its first packet is made, and inside
+ * connect(), sendto() and close() of UDP sockets. They write process, start time, executable, user,
+ * control group and root directory into memory that is mapped here. So a process that has ended,
+ * has executed another program or has passed its socket on is still told, and telling takes no
+ * system call.
  *
- * A note answers for one packet, soon after it was written. Later packets with the same addresses
- * (sent again, or made by somebody else with a raw socket) are believed only if the kernel names
- * the very socket that was noted: that is the caller's to ask, by the socket's cookie.
+ * A note of a flow answers for one packet, soon after it was written. Later packets with the same
+ * addresses (sent again, or made by somebody else with a raw socket) are believed only if the
+ * kernel names the very socket that was noted: that is the caller's to ask, by the socket's cookie.
+ * UDP sockets are noted by their cookie alone, and once more by their addresses when they close.
  *
  * Threads: one a handle. origin_new() needs CAP_SYS_ADMIN (or CAP_BPF, CAP_PERFMON, CAP_NET_ADMIN
  * and the right to mount); afterwards nothing is needed. Limits: TCP; ORIGIN_ENTRIES notes at a
@@ -32,7 +34,8 @@ typedef struct origin origin_t;
 
 /** What is shared with the kernel. Whoever owns it keeps it longer than the handle. */
 struct origin_memory {
-	const struct origin_entry *entries;    /* ORIGIN_ENTRIES */
+	const struct origin_entry *entries;    /* ORIGIN_ENTRIES, by flow */
+	const struct origin_entry *sockets;    /* ORIGIN_SOCKETS, by cookie */
 	const struct origin_program *programs; /* ORIGIN_PROGRAMS */
 	const struct origin_counts *counts;
 	uint64_t *watched; /* ORIGIN_WATCHED */
@@ -79,5 +82,12 @@ void origin_unwatch(origin_t *origin, uint64_t cookie);
  */
 bool origin_find(origin_t *origin, uint64_t cookie, const struct part_flow *flow, uint64_t now_ns,
                  uint64_t max_age_ns, struct origin_found *ret_found);
+
+/**
+ * Who sends by the datagram socket @p socket_cookie of namespace @p cookie? False: nobody is noted,
+ * or several processes do. User, addresses and freshness are not filled in.
+ */
+bool origin_socket_find(origin_t *origin, uint64_t cookie, uint64_t socket_cookie,
+                        struct origin_found *ret_found);
 
 void origin_counts(const origin_t *origin, struct origin_counts *ret_counts);

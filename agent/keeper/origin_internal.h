@@ -6,6 +6,8 @@
 
 #include "agent/keeper/origin.h"
 
+#define ORIGIN_LINKS_MAX 8
+
 struct origin_bpf; /* the generated skeleton */
 struct bpf_link;
 
@@ -20,7 +22,8 @@ struct origin_facts {
 struct origin {
 	struct origin_memory memory;
 	struct origin_bpf *program; /* NULL: the memory is somebody else's */
-	struct bpf_link *link;
+	struct bpf_link *links[ORIGIN_LINKS_MAX];
+	size_t link_count;
 	struct origin_facts facts[ORIGIN_PROGRAMS];
 	uint32_t answered[ORIGIN_ENTRIES]; /* sequence under which an entry has answered */
 };

@@ -144,7 +144,20 @@ typedef struct {
 	unsigned int val;
 } kuid_t;
 
+struct in6_addr {
+	uint32_t words[4];
+};
+
+struct sock_common {
+	uint32_t skc_daddr, skc_rcv_saddr;
+	uint16_t skc_dport; /* network order */
+	uint16_t skc_num;   /* the local port */
+	unsigned short skc_family;
+	struct in6_addr skc_v6_daddr, skc_v6_rcv_saddr;
+} KERNEL;
+
 struct sock {
+	struct sock_common __sk_common;
 	kuid_t sk_uid;
 } KERNEL;
 

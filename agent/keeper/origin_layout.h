@@ -15,13 +15,15 @@
 #include <stdint.h>
 #endif
 
-#define ORIGIN_WAYS          8 /* places that a key may be in */
-#define ORIGIN_BUCKETS       1024
-#define ORIGIN_ENTRIES       (ORIGIN_BUCKETS * ORIGIN_WAYS)
-#define ORIGIN_PROGRAM_WAYS  4
-#define ORIGIN_PROGRAMS      512
-#define ORIGIN_WATCHED       4096 /* a namespace's place is found from its cookie */
-#define ORIGIN_WATCHED_TRIES 8
+#define ORIGIN_WAYS           8 /* places that a key may be in */
+#define ORIGIN_BUCKETS        1024
+#define ORIGIN_ENTRIES        (ORIGIN_BUCKETS * ORIGIN_WAYS)
+#define ORIGIN_SOCKET_BUCKETS 512
+#define ORIGIN_SOCKETS        (ORIGIN_SOCKET_BUCKETS * ORIGIN_WAYS)
+#define ORIGIN_PROGRAM_WAYS   4
+#define ORIGIN_PROGRAMS       512
+#define ORIGIN_WATCHED        4096 /* a namespace's place is found from its cookie */
+#define ORIGIN_WATCHED_TRIES  8
 
 #define ORIGIN_NAME_BYTES  256 /* of one component of a path, its NUL included */
 #define ORIGIN_PATH_BYTES  512 /* where the last component may begin */
@@ -30,11 +32,15 @@
 #define ORIGIN_GROUP_DEPTH 6
 #define ORIGIN_GROUPS      2 /* one of the old hierarchies, and the unified one */
 
-/** One connection that a watched namespace began, and the process that began it. */
+/**
+ * One connection that a watched namespace began, and the process that began it; or a datagram
+ * socket and the process that sends by it. Of the latter the addresses are not noted.
+ */
 struct origin_entry {
 	uint32_t sequence;
 	uint32_t pid; /* thread group, in the first pid namespace */
 	uint64_t netns_cookie;
+	/* A closed datagram socket: what is 0 may be anything. */
 	uint8_t src[16], dst[16]; /* IPv4 mapped into ::ffff:0:0/96 */
 	uint16_t src_port, dst_port;
 	uint32_t uid;           /* of the socket */
@@ -47,7 +53,9 @@ struct origin_entry {
 	uint64_t root_inode;      /* and root directory there */
 	uint32_t root_device;
 	uint8_t proto;
-	uint8_t unused[3];
+	uint8_t shared; /* a datagram socket: several processes send by it */
+	uint8_t unused[2];
+	uint64_t memory; /* address space of the process: another after it executes a program */
 };
 
 /** An executable, as one mount shows it, in one control group: of many processes the same. */

@@ -75,13 +75,22 @@ static bool in_first_pid_namespace(void)
 
 static int attach(origin_t *origin, char why[static ORIGIN_WHY_BYTES])
 {
+	struct bpf_program *program;
 	_cleanup_(pr_fd_close) int top = groups_open();
 	if (top < 0) {
 		return refuse(why, "the unified control group hierarchy cannot be opened");
 	}
-	origin->link = bpf_program__attach_cgroup(origin->program->progs.origin_connect, top);
-	if (origin->link == NULL) {
-		return refuse(why, "the eBPF program cannot be attached to the top control group");
+	bpf_object__for_each_program(program, origin->program->obj)
+	{
+		struct bpf_link *link = origin->link_count < ORIGIN_LINKS_MAX
+		                                ? bpf_program__attach_cgroup(program, top)
+		                                : NULL;
+		if (link == NULL) {
+			return refuse(why,
+			              "eBPF program %s cannot be attached to the top control group",
+			              bpf_program__name(program));
+		}
+		origin->links[origin->link_count++] = link;
 	}
 	return PR_OK;
 }
@@ -100,10 +109,11 @@ int origin_new(origin_t **ret_origin, char ret_why[static ORIGIN_WHY_BYTES])
 	libbpf_set_print(say_nothing);
 	origin->program = origin_bpf__open_and_load();
 	if (origin->program == NULL) {
-		return refuse(ret_why, "the kernel does not take the eBPF program");
+		return refuse(ret_why, "the kernel does not take the eBPF programs");
 	}
 	origin->memory = (struct origin_memory){
 		.entries = origin->program->bss->entries,
+		.sockets = origin->program->bss->sockets,
 		.programs = origin->program->bss->programs,
 		.counts = &origin->program->bss->counts,
 		.watched = origin->program->bss->watched,
@@ -121,7 +131,9 @@ void origin_destroy(origin_t **origin_p)
 	if (origin == NULL) {
 		return;
 	}
-	(void)bpf_link__destroy(origin->link);
+	for (size_t i = 0; i < origin->link_count; i++) {
+		(void)bpf_link__destroy(origin->links[i]);
+	}
 	origin_bpf__destroy(origin->program);
 	free(origin);
 	*origin_p = NULL;

@@ -326,7 +326,10 @@ static void initiator_find(owner_t *owner, uint32_t slot, const struct part_flow
 {
 	struct owner_sockets sockets = { 0 };
 
-	if (owner_origin_packet(owner, slot, flow, uid_hint, ret_owner)) {
+	/* Of a datagram, a live socket says more than the note of one that closed. */
+	bool tcp = flow->proto == IPPROTO_TCP;
+
+	if (tcp && owner_origin_packet(owner, slot, flow, uid_hint, ret_owner)) {
 		return;
 	}
 	if (uid_hint != CODEC_NO_UID) {
@@ -344,13 +347,17 @@ static void initiator_find(owner_t *owner, uint32_t slot, const struct part_flow
 	}
 	bool translated = sockets.translated;
 	sockets_narrow(&sockets, uid_hint);
+	if (sockets.count == 0 && !tcp &&
+	    owner_origin_packet(owner, slot, flow, uid_hint, ret_owner)) {
+		return;
+	}
 	if (sockets.count == 0) {
 		ret_owner->unknown = uid_hint != CODEC_NO_UID || sockets.gone
 		                             ? CODEC_UNKNOWN_PROCESS_GONE
 		                             : CODEC_UNKNOWN_NO_SOCKET;
 		return;
 	}
-	if (!owner_origin_socket(owner, slot, flow, uid_hint, &sockets, ret_owner)) {
+	if (!owner_origin_socket(owner, slot, flow, &sockets, ret_owner)) {
 		sockets_attribute(owner, slot, flow, &sockets, uid_hint, ret_owner);
 	}
 	if (translated) {

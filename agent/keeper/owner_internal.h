@@ -197,13 +197,12 @@ bool owner_holder_add_hinted(struct owner_find *find, struct owner_hint *hint, i
 bool owner_start_read(owner_t *owner, int proc, uint64_t *ret_start_ticks);
 
 /* owner_origin.c */
-/** Who sent the first packet, by a note of this very connect(). False: there is none. */
+/** Who sent the first packet, by a note of this very flow. False: there is none. */
 bool owner_origin_packet(owner_t *owner, uint32_t slot, const struct part_flow *flow,
                          uint32_t uid_hint, struct part_owner *ret_owner);
 /** The same for the only socket that can have sent it, however long ago it was noted. */
 bool owner_origin_socket(owner_t *owner, uint32_t slot, const struct part_flow *flow,
-                         uint32_t uid_hint, const struct owner_sockets *sockets,
-                         struct part_owner *ret_owner);
+                         const struct owner_sockets *sockets, struct part_owner *ret_owner);
 
 /* owner_name.c */
 /** A name read shortly before under this key. */

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Attribution by what the kernel noted at connect(): no look into /proc but for a new user's name.
  */
+#include <netinet/in.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -33,10 +34,11 @@ static void name_fill(owner_t *owner, const struct origin_found *found,
 	}
 }
 
-static void fill(owner_t *owner, const struct origin_found *found, struct part_owner *ret_owner)
+static void fill(owner_t *owner, const struct origin_found *found, uint32_t uid,
+                 struct part_owner *ret_owner)
 {
 	ret_owner->unknown = CODEC_UNKNOWN_NONE;
-	ret_owner->uid = found->uid;
+	ret_owner->uid = uid;
 	ret_owner->pid = found->pid;
 	ret_owner->start_ticks = found->start_ticks;
 	ret_owner->container = found->container;
@@ -45,21 +47,14 @@ static void fill(owner_t *owner, const struct origin_found *found, struct part_o
 	owner->counters.owner_by_origin++;
 }
 
-/* What the kernel says of the packet is that user's too. */
-static bool user_fits(const struct origin_found *found, uint32_t uid_hint)
-{
-	return uid_hint == CODEC_NO_UID || uid_hint == found->uid;
-}
-
-static bool find(owner_t *owner, uint32_t slot, const struct part_flow *flow, uint32_t uid_hint,
+static bool find(owner_t *owner, uint32_t slot, const struct part_flow *flow,
                  struct origin_found *ret_found)
 {
 	uint64_t max_age_ns = flow->held ? HELD_MAX_AGE_NS : COPY_MAX_AGE_NS;
 
 	return owner->config.origin != NULL &&
 	       origin_find(owner->config.origin, owner->spaces[slot].cookie, flow, owner->now_ns,
-	                   max_age_ns, ret_found) &&
-	       user_fits(ret_found, uid_hint);
+	                   max_age_ns, ret_found);
 }
 
 bool owner_origin_packet(owner_t *owner, uint32_t slot, const struct part_flow *flow,
@@ -67,27 +62,33 @@ bool owner_origin_packet(owner_t *owner, uint32_t slot, const struct part_flow *
 {
 	struct origin_found found;
 
-	if (flow->live || !find(owner, slot, flow, uid_hint, &found) || !found.fresh) {
+	if (flow->live || !find(owner, slot, flow, &found) || !found.fresh ||
+	    (uid_hint != CODEC_NO_UID && uid_hint != found.uid)) {
 		return false;
 	}
-	fill(owner, &found, ret_owner);
+	fill(owner, &found, found.uid, ret_owner);
 	return true;
 }
 
 bool owner_origin_socket(owner_t *owner, uint32_t slot, const struct part_flow *flow,
-                         uint32_t uid_hint, const struct owner_sockets *sockets,
-                         struct part_owner *ret_owner)
+                         const struct owner_sockets *sockets, struct part_owner *ret_owner)
 {
 	struct origin_found found;
+	bool known;
 
-	if (sockets->count != 1 || !find(owner, slot, flow, uid_hint, &found)) {
+	if (owner->config.origin == NULL || sockets->count != 1) {
 		return false;
 	}
 	const struct owner_socket *socket = &sockets->items[0];
 	uint64_t cookie = (uint64_t)socket->cookie[1] << 32 | socket->cookie[0];
-	if (cookie != found.socket_cookie) {
-		return false;
+	if (flow->proto == IPPROTO_TCP) {
+		known = find(owner, slot, flow, &found) && found.socket_cookie == cookie;
+	} else {
+		known = origin_socket_find(owner->config.origin, owner->spaces[slot].cookie, cookie,
+		                           &found);
 	}
-	fill(owner, &found, ret_owner);
-	return true;
+	if (known) {
+		fill(owner, &found, socket->uid, ret_owner);
+	}
+	return known;
 }

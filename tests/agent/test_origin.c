@@ -14,6 +14,7 @@
 #define AGE    PR_NS_PER_S
 
 static struct origin_entry entries[ORIGIN_ENTRIES];
+static struct origin_entry sockets[ORIGIN_SOCKETS];
 static struct origin_program programs[ORIGIN_PROGRAMS];
 static uint64_t watched[ORIGIN_WATCHED];
 static struct origin_counts counts;
@@ -222,6 +223,40 @@ static void test_broken(void)
 	   found.exe);
 }
 
+static void test_sockets(void)
+{
+	struct origin_found found;
+	uint32_t at = UINT32_MAX;
+
+	program_put(4, 1, NAMES("dig\0bin\0usr"), "", 0);
+	for (uint32_t i = 0; i < ORIGIN_SOCKETS && at == UINT32_MAX; i++) {
+		sockets[i] = (struct origin_entry){ .sequence = 2,
+			                            .pid = 7,
+			                            .netns_cookie = COOKIE,
+			                            .socket_cookie = 1234567,
+			                            .program_at = 4,
+			                            .program_id = 1,
+			                            .proto = IPPROTO_UDP };
+		if (origin_socket_find(origin, COOKIE, 1234567, &found)) {
+			at = i;
+		} else {
+			sockets[i] = (struct origin_entry){ 0 };
+		}
+	}
+	ok(at != UINT32_MAX && found.pid == 7 && strcmp(found.exe, "/usr/bin/dig") == 0,
+	   "a datagram socket's process");
+	ok(!origin_socket_find(origin, COOKIE, 1234568, &found) &&
+	           !origin_socket_find(origin, COOKIE, 0, &found) &&
+	           !origin_socket_find(origin, COOKIE + 1, 1234567, &found),
+	   "another socket, none, another namespace: nobody");
+	sockets[at].shared = 1;
+	ok(!origin_socket_find(origin, COOKIE, 1234567, &found),
+	   "several processes send by it: nobody");
+	sockets[at].shared = 0;
+	sockets[at].sequence++;
+	ok(!origin_socket_find(origin, COOKIE, 1234567, &found), "while it is written: nobody");
+}
+
 static void test_watch(void)
 {
 	uint64_t first = 5;
@@ -242,9 +277,11 @@ static void test_watch(void)
 
 int main(void)
 {
-	const struct origin_memory memory = {
-		.entries = entries, .programs = programs, .counts = &counts, .watched = watched
-	};
+	const struct origin_memory memory = { .entries = entries,
+		                              .sockets = sockets,
+		                              .programs = programs,
+		                              .counts = &counts,
+		                              .watched = watched };
 
 	ok(origin_new_in(&memory, &origin) == PR_OK, "a reader");
 	program_put(4, 1, NAMES("curl\0bin\0usr"), "", 0);
@@ -253,6 +290,7 @@ int main(void)
 	test_translated();
 	test_programs();
 	test_broken();
+	test_sockets();
 	test_watch();
 	origin_destroy(&origin);
 	return tap_done();

@@ -61,6 +61,24 @@ static void pass_on(int fd)
 	(void)close(fd);
 }
 
+/* Send a datagram by a socket that is not connected; its port is chosen then. */
+static int datagram(const char *ip, uint16_t port, struct part_flow *flow)
+{
+	struct sockaddr_storage to;
+	struct sockaddr_storage from;
+	socklen_t bytes = end_address(ip, port, &to);
+	socklen_t from_bytes = sizeof(from);
+	int fd = socket(to.ss_family, SOCK_DGRAM, 0);
+
+	(void)sendto(fd, "x", 1, 0, (const struct sockaddr *)&to, bytes);
+	(void)getsockname(fd, (struct sockaddr *)&from, &from_bytes);
+	*flow = (struct part_flow){ .proto = IPPROTO_UDP, .outbound = true, .dst_port = port };
+	flow->dst = address_of(&to, &port);
+	flow->src = address_of(&from, &flow->src_port);
+	flow->src = address(to.ss_family == AF_INET ? "10.99.0.1" : "fd99::1");
+	return fd;
+}
+
 /* origin PROGRAM IP PORT AFTERWARDS: one connection, told to fd 9. */
 static _Noreturn void origin_main(char **argv)
 {
@@ -74,7 +92,13 @@ static _Noreturn void origin_main(char **argv)
 	argv[0][0] = 'X';
 	exe_read(seen.exe);
 	seen.start_ticks = start_read();
-	int fd = half_open(-1, SOCK_STREAM, argv[3], (uint16_t)port, &seen.report.flow);
+	int fd = strcmp(argv[7], "send") == 0
+	                 ? datagram(argv[3], (uint16_t)port, &seen.report.flow)
+	                 : half_open(-1, strcmp(argv[7], "udp") == 0 ? SOCK_DGRAM : SOCK_STREAM,
+	                             argv[3], (uint16_t)port, &seen.report.flow);
+	if (strcmp(argv[7], "udp") == 0) {
+		(void)send(fd, "x", 1, 0);
+	}
 	seen.report.pid = getpid();
 	if (next == PASSES_IT_ON) {
 		pass_on(fd);
@@ -94,13 +118,15 @@ static _Noreturn void origin_main(char **argv)
 }
 
 /* Start one; what it says comes back. */
+static const char *kind = "tcp"; /* or "udp", connected, or "send", not connected */
+
 static pid_t client(int program, const char *ip, uint16_t port, enum afterwards next,
                     struct seen *ret_seen)
 {
 	char port_text[16];
 	char next_text[16];
-	const char *argv[] = { programs[program], "origin",  "0",         ip,
-		               port_text,         next_text, programs[1], NULL };
+	const char *argv[] = { programs[program], "origin",    "0",  ip,  port_text,
+		               next_text,         programs[1], kind, NULL };
 	int pipes[2];
 
 	(void)snprintf(port_text, sizeof(port_text), "%u", port);
@@ -214,6 +240,65 @@ static void test_families(void)
 	(void)close(fd);
 }
 
+static void test_datagrams(void)
+{
+	static const struct {
+		const char *kind, *ip;
+		enum afterwards next;
+		const char *what;
+	} rows[] = {
+		{ "udp", "10.99.0.7", STAYS, "connected, stays" },
+		{ "udp", "fd99::7", STAYS, "connected, IPv6" },
+		{ "udp", "10.99.0.7", ENDS, "connected, ended before the question" },
+		{ "udp", "fd99::7", ENDS, "connected, IPv6, ended" },
+		{ "udp", "10.99.0.7", BECOMES_ANOTHER, "connected, then another program" },
+		{ "udp", "10.99.0.7", PASSES_IT_ON, "connected, ended, passed on" },
+		{ "send", "10.99.0.7", STAYS, "not connected, stays" },
+		{ "send", "fd99::7", STAYS, "not connected, IPv6" },
+		{ "send", "10.99.0.7", BECOMES_ANOTHER, "not connected, another program" },
+		{ "send", "10.99.0.7", ENDS, "not connected, ended" },
+		{ "send", "fd99::7", ENDS, "not connected, IPv6, ended" },
+	};
+	for (size_t i = 0; i < PR_ARRAY_LEN(rows); i++) {
+		struct seen seen;
+		uint64_t before = noted();
+		kind = rows[i].kind;
+		pid_t pid = client(0, rows[i].ip, (uint16_t)(2500 + i), rows[i].next, &seen);
+		struct part_owner found = initiator(&seen.report.flow, 0);
+		ok(is_seen(&found, &seen) && noted() == before + 1,
+		   "a datagram, %s: %s (unknown %u)", rows[i].what, found.exe, found.unknown);
+		if (rows[i].next == STAYS || rows[i].next == BECOMES_ANOTHER) {
+			end_process(pid);
+		}
+	}
+	kind = "tcp";
+}
+
+/* Two processes send by one socket: the note says nothing, /proc as it was before. */
+static void test_shared_socket(void)
+{
+	struct part_flow flow;
+	uint64_t before = noted();
+	int fd = half_open(world.left, SOCK_DGRAM, "10.99.0.7", 2600, &flow);
+
+	fflush(stdout);
+	pid_t pid = fork();
+	if (pid == 0) {
+		struct sockaddr_storage to;
+		socklen_t bytes = end_address("10.99.0.7", 2600, &to);
+		(void)connect(fd, (const struct sockaddr *)&to, bytes);
+		for (;;) {
+			(void)pause();
+		}
+	}
+	pause_ms(50);
+	struct part_owner found = initiator(&flow, 0);
+	ok(noted() == before, "a socket that two processes connected: not by a note (unknown %u)",
+	   found.unknown);
+	end_process(pid);
+	(void)close(fd);
+}
+
 /* The path is what /proc says: over mounts, in another root, and after the file has gone. */
 static void test_paths(void)
 {
@@ -284,7 +369,7 @@ int main(int argc, char **argv)
 {
 	char why[ORIGIN_WHY_BYTES] = "";
 
-	if (argc > 6 && strcmp(argv[1], "origin") == 0) {
+	if (argc > 7 && strcmp(argv[1], "origin") == 0) {
 		origin_main(argv);
 	}
 	owner_stage_play(argc, argv);
@@ -300,6 +385,8 @@ int main(int argc, char **argv)
 	test_afterwards();
 	test_again();
 	test_families();
+	test_datagrams();
+	test_shared_socket();
 	test_paths();
 	test_elsewhere();
 	owner_stage_close();
