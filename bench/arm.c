@@ -115,7 +115,8 @@ static int opensnitch_open(stage_t *stage, const struct arm *arm)
 	return PR_ENOENT;
 }
 
-static int portreeve_at(struct deploy *deploy, const char *space, unsigned host)
+static int portreeve_at(struct deploy *deploy, const char *space, unsigned host,
+                        const char *settings)
 {
 	char name[STAGE_LABEL_BYTES];
 
@@ -124,16 +125,17 @@ static int portreeve_at(struct deploy *deploy, const char *space, unsigned host)
 	if (ret != PR_OK) {
 		return ret;
 	}
-	pid_t pid = deploy_agent(deploy, space, name);
+	pid_t pid = deploy_agent(deploy, space, name, settings);
 	return pid > 0 ? PR_OK : (int)pid;
 }
 
 static int portreeve_open(struct deploy *deploy, const struct arm *arm)
 {
-	int ret = portreeve_at(deploy, arm->client, 10 * arm->number);
+	int ret = portreeve_at(deploy, arm->client, 10 * arm->number, arm->settings);
 
-	return ret == PR_OK && arm->pair ? portreeve_at(deploy, arm->server, 10 * arm->number + 1)
-	                                 : ret;
+	return ret == PR_OK && arm->pair
+	               ? portreeve_at(deploy, arm->server, 10 * arm->number + 1, arm->settings)
+	               : ret;
 }
 
 int arm_open(stage_t *stage, struct deploy *deploy, struct arm *arm)

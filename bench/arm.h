@@ -28,6 +28,7 @@ struct arm {
 	unsigned number;
 	char client[STAGE_LABEL_BYTES], server[STAGE_LABEL_BYTES];
 	pid_t server_process;
+	const char *settings; /* more lines for the agent's configuration; NULL: as shipped */
 };
 
 /** Namespaces, server, firewall. @p deploy is for ARM_PORTREEVE. PR_ENOENT: no such peer here. */

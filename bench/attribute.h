@@ -23,3 +23,19 @@ struct attribute_result {
 
 /** stage_fn: struct attribute_plan in, struct attribute_result out. */
 void attribute_run(const void *plan, int fd);
+
+struct attribute_batch {
+	double lookup_us; /* of CPU, a connection, in batches of 64 */
+	bool by_ebpf;
+};
+
+/** stage_fn: nothing in, struct attribute_batch out. As at load: many begun, then all looked up. */
+void attribute_batch_run(const void *plan, int fd);
+
+struct attribute_connect_plan {
+	bool attached; /* the eBPF programs are in the kernel */
+	bool watched;  /* and this namespace is one of ours */
+};
+
+/** stage_fn: struct attribute_connect_plan in, a double out: us that connect() takes. */
+void attribute_connect_run(const void *plan, int fd);

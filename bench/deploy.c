@@ -185,15 +185,15 @@ void deploy_store_path(const struct deploy *deploy, char path[static 2 * STAGE_P
 	               stage_folder(deploy->stage));
 }
 
-pid_t deploy_agent(struct deploy *deploy, const char *space, const char *name)
+pid_t deploy_agent(struct deploy *deploy, const char *space, const char *name, const char *settings)
 {
 	char conf[STAGE_LABEL_BYTES + 8], words[256];
 	const char *folder = stage_folder(deploy->stage);
 
 	(void)snprintf(conf, sizeof(conf), "%s.conf", name);
 	int ret = file_write(deploy, conf,
-	                     "state_directory = %s/%s\nname = %s\ndocker_socket = none\n", folder,
-	                     name, name);
+	                     "state_directory = %s/%s\nname = %s\ndocker_socket = none\n%s", folder,
+	                     name, name, settings != NULL ? settings : "");
 	if (ret == PR_OK) {
 		ret = enroll(deploy, space, "agent", name);
 	}

@@ -39,8 +39,12 @@ int deploy_server_key(const struct deploy *deploy,
                       uint8_t ret_key[static BUS_KEY_BYTES]) _must_check_;
 /** The store's folder, for filling it before the start. */
 void deploy_store_path(const struct deploy *deploy, char path[static 2 * STAGE_PATH_BYTES]);
-/** Enrol and start an agent; it is active when this returns. Its process, or a negative error. */
-pid_t deploy_agent(struct deploy *deploy, const char *space, const char *name);
+/**
+ * Enrol and start an agent; it is active when this returns. Its process, or a negative error.
+ * @param settings  More lines for its configuration; NULL: as shipped.
+ */
+pid_t deploy_agent(struct deploy *deploy, const char *space, const char *name,
+                   const char *settings);
 /** Commit a policy; it is in the store when this returns. */
 int deploy_commit_only(struct deploy *deploy, const char *policy) _must_check_;
 /** Commit a policy, and wait until every worker serves it and every kernel enforces it. */

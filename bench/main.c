@@ -39,6 +39,8 @@ static const struct {
 	{ "verdicts", "a worker beside an echo, 10,000 rules, when a commit shows",
 	  bench_suite_verdicts },
 	{ "agents", "1,000 agents (--full: 10,000) on one controller", bench_suite_agents },
+	{ "attribution", "who began it: a storm of short lives, and what knowing costs",
+	  bench_suite_attribution },
 	{ "codec", "encode and decode hot records, beside copying their bytes", bench_suite_codec },
 	{ "policy", "evaluate 10,000 rules, beside 10", bench_suite_policy },
 };
@@ -51,7 +53,7 @@ static int usage(const char *wrong)
 	(void)fputs("usage: portreeve-bench SUITE [--json] [--full] [--config FILE]; suites:\n",
 	            stderr);
 	for (size_t i = 0; i < PR_ARRAY_LEN(suites); i++) {
-		(void)fprintf(stderr, "  %-8s %s\n", suites[i].name, suites[i].doc);
+		(void)fprintf(stderr, "  %-11s %s\n", suites[i].name, suites[i].doc);
 	}
 	return 2;
 }
