@@ -181,6 +181,7 @@ static void explain_answer(struct serve *serve, const codec_doc_t *request)
 	codec_doc_set_text(rule, CODEC_EXPLAIN_RULE_OUTCOME, "no");
 	codec_doc_add_text(rule, CODEC_EXPLAIN_RULE_FIELDS, "source");
 	codec_doc_add_text(rule, CODEC_EXPLAIN_RULE_FIELDS, "port");
+	codec_doc_add_text(rule, CODEC_EXPLAIN_RULE_BECAUSE, "user ana is in @ops\033[2J");
 	answer(serve, rule);
 	codec_doc_set_text(explanation, CODEC_EXPLANATION_VERDICT,
 	                   process[0] != '\0' ? process : "denied");
@@ -226,6 +227,21 @@ static void groups_answer(struct serve *serve)
 	codec_doc_set_u64(group, CODEC_GROUP_RULES, 2);
 	codec_doc_add_text(group, CODEC_GROUP_LINES, "group web select name web*");
 	answer(serve, group);
+	say_end(serve, true);
+}
+
+static void usergroups_answer(struct serve *serve, const codec_doc_t *request)
+{
+	codec_doc_t *usergroup = codec_doc_new(CODEC_USERGROUP);
+
+	codec_doc_set_text(usergroup, CODEC_USERGROUP_NAME, "ops");
+	codec_doc_set_u64(usergroup, CODEC_USERGROUP_RULES, 2);
+	if (strcmp(codec_doc_text(request, CODEC_USERGROUPS_GET_NAME), "empty") != 0) {
+		codec_doc_add_text(usergroup, CODEC_USERGROUP_MEMBERS, "3 ana\033[2J");
+		codec_doc_add_text(usergroup, CODEC_USERGROUP_MEMBERS, "4 1000");
+	}
+	codec_doc_add_text(usergroup, CODEC_USERGROUP_LINES, "usergroup ops member ana, 1000");
+	answer(serve, usergroup);
 	say_end(serve, true);
 }
 
@@ -279,6 +295,9 @@ static void controller_answer(struct serve *serve, const codec_doc_t *request)
 		return;
 	case CODEC_GROUPS_GET:
 		groups_answer(serve);
+		return;
+	case CODEC_USERGROUPS_GET:
+		usergroups_answer(serve, request);
 		return;
 	case CODEC_MODE_SET:
 		(void)snprintf(text, sizeof(text), "mode %s of %s",

@@ -222,6 +222,13 @@ static void test_drafts(void)
 	ok(RUN("group", "create", "web", "select", "name", "w*") == 0 &&
 	           strcmp(out_text, "add|group web select name w*|0|0\n") == 0,
 	   "group create");
+	ok(RUN("usergroup", "create", "ops", "member", "ana,", "ben") == 0 &&
+	           strcmp(out_text, "add|usergroup ops member ana, ben|0|0\n") == 0,
+	   "usergroup create: %s", out_text);
+	ok(RUN("policy", "rm", "usergroup", "ops") == 0 &&
+	           strcmp(out_text, "rm-usergroup|ops|0|0\n") == 0,
+	   "policy rm usergroup");
+	ok(RUN("policy", "rm", "usergroup") == 2, "without a name: 2");
 	ok(RUN("policy", "diff") == 0 &&
 	           strstr(out_text, "--- revision 41\n+++ draft\n") == out_text &&
 	           strstr(out_text, "\n-# \\x1b[2J\n+# draft\n") != NULL,
@@ -270,8 +277,8 @@ static void test_edit(void)
 static void test_questions(void)
 {
 	ok(RUN("explain", "a", "b", "tcp/1") == 10 &&
-	           strstr(out_text, "rule 10 allow \\x1b[2J\n     no: another source, port\n") !=
-	                   NULL &&
+	           strstr(out_text, "rule 10 allow \\x1b[2J\n     no: another source, port\n"
+	                            "     user ana is in @ops\\x1b[2J\n") != NULL &&
 	           strstr(out_text, "in observe it passes all the same") != NULL,
 	   "explain, denied: 10: %s", out_text);
 	ok(RUN("explain", "a", "b", "tcp/1", "--process", "allowed", "--json") == 0 &&
@@ -300,6 +307,20 @@ static void test_questions(void)
 	ok(RUN("group", "list", "--json") == 0 &&
 	           strstr(out_text, "\"lines\":[\"group web select name web*\"]") != NULL,
 	   "in JSON");
+	ok(RUN("usergroup", "list") == 0 &&
+	           strstr(out_text, "@ops       2        2      usergroup ops member") != NULL,
+	   "usergroup list: %s", out_text);
+	ok(RUN("usergroup", "members", "ops") == 0 &&
+	           strcmp(out_text, "USER        LINE\nana\\x1b[2J  3\n1000        4\n") == 0,
+	   "usergroup members, hostile names inert: %s", out_text);
+	ok(RUN("usergroup", "members", "@empty") == 0 && strstr(err_text, "no members") == NULL &&
+	           RUN("usergroup", "members", "empty") == 0 &&
+	           strstr(err_text, "no members") != NULL,
+	   "an empty one is said");
+	ok(RUN("usergroup", "members", "ops", "--json") == 0 &&
+	           strstr(out_text, "\"members\":[{\"user\":\"ana\\u001B[2J\",\"line\":3},") !=
+	                   NULL,
+	   "exact in JSON: %s", out_text);
 }
 
 static void test_tables(void)
