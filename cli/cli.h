@@ -208,6 +208,18 @@ void cli_endpoint_cells(const codec_doc_t *endpoint, const struct cli_style *sty
 /** The page of one endpoint. */
 void cli_endpoint_print(const codec_doc_t *endpoint, const struct cli_style *style, FILE *out);
 
+/* ---- login sessions (users.c) ---- */
+
+#define CLI_SESSION_BYTES 257
+
+/** A line of ENDPOINT's sessions, its words as the host has them. */
+struct cli_session_line {
+	char user[CLI_SESSION_BYTES], line[CLI_SESSION_BYTES], from[CLI_SESSION_BYTES];
+	uint64_t pid, since_wall_ns;
+};
+void cli_session_read(const char *line, struct cli_session_line *ret_session);
+json_t *cli_sessions_json(const codec_doc_t *endpoint);
+
 /* ---- JSON helpers (json.c) ---- */
 
 /** null for an empty text. */
@@ -381,6 +393,7 @@ int cli_run_hosts(struct cli *cli);
 int cli_run_show(struct cli *cli);
 int cli_run_group_members(struct cli *cli);
 int cli_run_events(struct cli *cli);
+int cli_run_users(struct cli *cli);
 int cli_run_policy_check(struct cli *cli);
 int cli_run_policy_list(struct cli *cli);
 int cli_run_policy_show(struct cli *cli);

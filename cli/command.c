@@ -48,6 +48,17 @@ static const struct cli_command commands[] = {
 	             "  portreeve events -f --denied\n"
 	             "  portreeve events --since 1h dst.name:db -user:root\n"
 	             "  portreeve events --json --since today 'verdict:denied dst.port:22,3389'" },
+	{ .name = "users",
+	  .topic = CLI_TOPIC_SEE,
+	  .arguments = "[NAME]",
+	  .summary = "users: where each was seen, how often, when last; who is logged in",
+	  .options = BIT(LIMIT) | BIT(WIDE),
+	  .words_max = 1,
+	  .run = cli_run_users,
+	  .details = "With NAME, a user's name or number: also the programs used and the last "
+	             "connections.\n"
+	             "Counted since the recorder saw the user first, also when old events are "
+	             "gone. A host that\nkeeps no record of logins is named." },
 	{ .name = "policy",
 	  .topic = CLI_TOPIC_POLICY,
 	  .sub = "check",

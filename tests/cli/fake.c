@@ -355,11 +355,52 @@ static void events_answer(struct serve *serve, const codec_doc_t *request)
 	serve->next_ns = pr_clock_monotonic_ns() + LIVE_NS;
 }
 
+/* In two pieces; one user's, with a connection. */
+static void users_answer(struct serve *serve, const codec_doc_t *request)
+{
+	const char *name = codec_doc_text(request, CODEC_USERS_GET_NAME);
+	size_t after_bytes = 0;
+	(void)codec_doc_blob(request, CODEC_USERS_GET_AFTER, &after_bytes);
+	bool second = after_bytes == 5;
+	struct pr_uuid id = sample_uuid(SAMPLE_SRC), host = sample_uuid(SAMPLE_DST);
+	codec_doc_t *seen = codec_doc_new(CODEC_USER_SEEN);
+
+	if (strcmp(name, "nobody") == 0) {
+		codec_doc_destroy(&seen);
+		say_end(serve, true);
+		return;
+	}
+	codec_doc_set_uuid(seen, CODEC_USER_SEEN_AGENT, &host);
+	codec_doc_set_uuid(seen, CODEC_USER_SEEN_ENDPOINT, second ? &host : &id);
+	codec_doc_set_u64(seen, CODEC_USER_SEEN_UID, second ? 1000 : 33);
+	codec_doc_set_text(seen, CODEC_USER_SEEN_NAME, second ? "ana" : "=www\xe2\x80\xae\033[2J");
+	codec_doc_set_text(seen, CODEC_USER_SEEN_ENDPOINT_NAME, second ? "dockersrv" : "apache");
+	codec_doc_set_text(seen, CODEC_USER_SEEN_KIND, second ? "host" : "container");
+	codec_doc_set_text(seen, CODEC_USER_SEEN_HOST_NAME, "dockersrv");
+	codec_doc_set_u64(seen, CODEC_USER_SEEN_CONNECTIONS, 7);
+	codec_doc_set_u64(seen, CODEC_USER_SEEN_DENIED, 2);
+	codec_doc_set_u64(seen, CODEC_USER_SEEN_FIRST, 1795476245000000000ULL);
+	codec_doc_set_u64(seen, CODEC_USER_SEEN_LAST, 1795476245123000000ULL + second);
+	codec_doc_add_text(seen, CODEC_USER_SEEN_PROGRAMS, "7 1795476245123000000 /usr/bin/cu rl");
+	answer(serve, seen);
+	if (name[0] != '\0') {
+		say_event(serve, 1);
+	}
+	if (!second) {
+		codec_doc_t *more = codec_doc_new(CODEC_USERS_MORE);
+		codec_doc_set_blob(more, CODEC_USERS_MORE_AFTER, (const uint8_t *)"after", 5);
+		answer(serve, more);
+	}
+	say_end(serve, second);
+}
+
 static void recorder_answer(struct serve *serve, const codec_doc_t *request)
 {
 	serve->id = codec_doc_u64(request, 0);
 	if (codec_doc_type(request) == CODEC_STATUS_GET) {
 		say_status(serve, "recorder");
+	} else if (codec_doc_type(request) == CODEC_USERS_GET) {
+		users_answer(serve, request);
 	} else {
 		events_answer(serve, request);
 	}

@@ -364,6 +364,39 @@ static void test_events(void)
 	ok(RUN("events", "--since", "soon") == 2, "a time that is none: 2");
 }
 
+static void test_users(void)
+{
+	ok(RUN("users") == 0 && strstr(out_text, "\nana ") != NULL &&
+	           strstr(out_text, "\nana ") < strstr(out_text, "\n=www") &&
+	           strstr(out_text, "apache(C)  dockersrv  7            2 ") != NULL,
+	   "users: newest first, with place and counts: %s", out_text);
+	ok(strchr(out_text, '\033') == NULL && strstr(out_text, "\xe2\x80\xae") == NULL &&
+	           strstr(out_text, "\\x1b[2J") != NULL,
+	   "hostile names are inert");
+	ok(strstr(out_text, "\nSessions\nUSER ") != NULL &&
+	           strstr(out_text, "ana             dockersrv  pts/0  192.0.2.7  4711") != NULL &&
+	           strstr(err_text, "sessions on dockersrv: 3 more are left out") != NULL,
+	   "who is logged in, and what the host does not tell: %s", err_text);
+	ok(RUN("users", "ana") == 0 && strstr(out_text, "\nPrograms\n") != NULL &&
+	           strstr(out_text, "/usr/bin/cu rl ") != NULL &&
+	           strstr(out_text, "\nLast connections\n") != NULL &&
+	           strstr(out_text, "4711") != NULL && strstr(out_text, "4712") == NULL,
+	   "one user: programs, connections, his own sessions");
+	ok(RUN("users", "--json") == 0 &&
+	           strstr(out_text, "{\"type\":\"seen\",\"uid\":1000,\"user\":\"ana\",") ==
+	                   out_text &&
+	           strstr(out_text, "\"user\":\"=www\xe2\x80\xae\\u001B[2J\"") != NULL &&
+	           strstr(out_text,
+	                  "\"user\":\"a b\\u001B[2J%FF\",\"line\":\"-\",\"from\":null,") != NULL &&
+	           strstr(out_text, "{\"type\":\"sessions_lack\",\"host\":\"dockersrv\",") != NULL,
+	   "in JSON, names exact: %s", out_text);
+	ok(RUN("users", "ana", "--json", "-n", "1") == 0 &&
+	           strstr(out_text, "\"type\":\"connection\"") != NULL && lines_of(out_text) == 5,
+	   "one user in JSON: %s", out_text);
+	ok(RUN("users", "nobody") == 3 && strstr(err_text, "no user 'nobody'") != NULL,
+	   "one that was never seen: 3");
+}
+
 /* ---- when nobody answers ---- */
 
 static void test_unreachable(struct fake *fake, pid_t controller)
@@ -538,6 +571,7 @@ int main(void)
 	test_questions();
 	test_tables();
 	test_events();
+	test_users();
 	test_forged(&fake);
 	test_follow(&fake, &recorder);
 	test_broken_pipe();
