@@ -208,7 +208,7 @@ void cli_endpoint_cells(const codec_doc_t *endpoint, const struct cli_style *sty
 /** The page of one endpoint. */
 void cli_endpoint_print(const codec_doc_t *endpoint, const struct cli_style *style, FILE *out);
 
-/* ---- login sessions (users.c) ---- */
+/* ---- login sessions (logins.c) ---- */
 
 #define CLI_SESSION_BYTES 257
 
@@ -219,6 +219,10 @@ struct cli_session_line {
 };
 void cli_session_read(const char *line, struct cli_session_line *ret_session);
 json_t *cli_sessions_json(const codec_doc_t *endpoint);
+/** The sessions of hosts, of one user or (NULL) all, and what the hosts do not tell. False: not
+ * written, or out of memory. */
+bool cli_sessions_show(struct cli *cli, codec_doc_t *const *hosts, size_t count, const char *name,
+                       size_t *ret_shown);
 
 /* ---- JSON helpers (json.c) ---- */
 
