@@ -115,6 +115,22 @@ static void test_counts(store_history_t **history_p)
 	   "so is another number, or the number without a name");
 }
 
+/* A write that fails counts nobody, and leaves nothing to the next one. */
+static void test_failed(store_history_t *history)
+{
+	struct store_row rows[] = { user_row(1, 5000, 8, "dan", "/bin/x"),
+		                    user_row(0, 5000, 8, "dan", "/bin/x") };
+
+	ok(put(history, 6, rows, 2) == PR_EINVAL &&
+	           users_of(history, "dan", 100).last.connections == 0,
+	   "what was not stored does not count");
+	rows[0] = user_row(1, 5000, 9, "eli", "/bin/x");
+	ok(put(history, 6, rows, 1) == PR_OK &&
+	           users_of(history, "eli", 100).last.connections == 1 &&
+	           users_of(history, "dan", 100).last.connections == 0,
+	   "nor with the next write");
+}
+
 static void on_row(void *arg, const struct store_row *row)
 {
 	*(uint64_t *)arg = row->event.seq;
@@ -207,6 +223,7 @@ int main(void)
 	(void)snprintf(path, sizeof(path), "%s/history", base);
 	(void)reopen(&history);
 	test_counts(&history);
+	test_failed(history);
 	test_last(history);
 	test_bounds(history);
 	store_history_destroy(&history);
