@@ -365,6 +365,7 @@ static int inventory_open(agent_t *agent, char *name, size_t size_bytes)
 		.host = agent->identity.id,
 		.host_name = name,
 		.agent_version = PACKAGE_VERSION,
+		.utmp = agent_config_utmp(agent->config),
 	};
 	return inventory_start(&options, &agent->inventory);
 }

@@ -29,6 +29,8 @@ const struct pr_conf_row agent_config_rows[] = {
 	    "Address to connect from. Empty: the kernel's choice."),
 	ROW("docker_socket", PR_CONF_STRING, docker_socket, 0, 0, "/var/run/docker.sock", NULL,
 	    "The Docker engine's socket; none: no engine on this host."),
+	ROW("utmp", PR_CONF_STRING, utmp, 0, 0, "/var/run/utmp", NULL,
+	    "Where login sessions are read; none: they are not."),
 	ROW("queue", PR_CONF_UINT, queue, 0, 65535, "7400", NULL,
 	    "NFQUEUE number in every namespace."),
 	ROW("log_group", PR_CONF_UINT, log_group, 1, 65535, "7400", NULL,
@@ -78,6 +80,8 @@ int agent_config_check(const struct agent_config *config, struct pr_conf_error *
 		wrong = "mark_allow and mark_reject must be different bits";
 	} else if (config->docker_socket[0] != '/' && strcmp(config->docker_socket, "none") != 0) {
 		wrong = "docker_socket must be an absolute path, or none";
+	} else if (config->utmp[0] != '/' && strcmp(config->utmp, "none") != 0) {
+		wrong = "utmp must be an absolute path, or none";
 	} else if (config->name != NULL && strlen(config->name) > 200) {
 		wrong = "name must be at most 200 bytes";
 	}
@@ -86,6 +90,11 @@ int agent_config_check(const struct agent_config *config, struct pr_conf_error *
 	}
 	(void)snprintf(ret_error->text, sizeof(ret_error->text), "%s", wrong);
 	return PR_ECONF;
+}
+
+const char *agent_config_utmp(const struct agent_config *config)
+{
+	return config->utmp[0] == '/' ? config->utmp : "";
 }
 
 const char *agent_config_docker_socket(const struct agent_config *config)

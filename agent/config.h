@@ -18,6 +18,7 @@ struct agent_config {
 	char *authority_key;
 	char *source;
 	char *docker_socket;
+	char *utmp;
 	uint64_t queue, log_group;
 	uint64_t mark_mask, mark_allow, mark_reject;
 	uint64_t deadline_ns;
@@ -33,6 +34,9 @@ extern const size_t agent_config_row_count;
 
 /** The engine's socket; "" when there is none. */
 const char *agent_config_docker_socket(const struct agent_config *config);
+
+/** Where login sessions are read; "": they are not. */
+const char *agent_config_utmp(const struct agent_config *config);
 
 /**
  * What one row alone cannot check.

@@ -208,6 +208,22 @@ void cli_endpoint_cells(const codec_doc_t *endpoint, const struct cli_style *sty
 /** The page of one endpoint. */
 void cli_endpoint_print(const codec_doc_t *endpoint, const struct cli_style *style, FILE *out);
 
+/* ---- login sessions (logins.c) ---- */
+
+#define CLI_SESSION_BYTES 257
+
+/** A line of ENDPOINT's sessions, its words as the host has them. */
+struct cli_session_line {
+	char user[CLI_SESSION_BYTES], line[CLI_SESSION_BYTES], from[CLI_SESSION_BYTES];
+	uint64_t pid, since_wall_ns;
+};
+void cli_session_read(const char *line, struct cli_session_line *ret_session);
+json_t *cli_sessions_json(const codec_doc_t *endpoint);
+/** The sessions of hosts, of one user or (NULL) all, and what the hosts do not tell. False: not
+ * written, or out of memory. */
+bool cli_sessions_show(struct cli *cli, codec_doc_t *const *hosts, size_t count, const char *name,
+                       size_t *ret_shown);
+
 /* ---- JSON helpers (json.c) ---- */
 
 /** null for an empty text. */
@@ -381,6 +397,7 @@ int cli_run_hosts(struct cli *cli);
 int cli_run_show(struct cli *cli);
 int cli_run_group_members(struct cli *cli);
 int cli_run_events(struct cli *cli);
+int cli_run_users(struct cli *cli);
 int cli_run_policy_check(struct cli *cli);
 int cli_run_policy_list(struct cli *cli);
 int cli_run_policy_show(struct cli *cli);
@@ -403,6 +420,9 @@ int cli_run_policy_discard(struct cli *cli);
 int cli_run_group_list(struct cli *cli);
 int cli_run_group_create(struct cli *cli);
 int cli_run_group_preview(struct cli *cli);
+int cli_run_usergroup_list(struct cli *cli);
+int cli_run_usergroup_create(struct cli *cli);
+int cli_run_usergroup_members(struct cli *cli);
 int cli_run_explain(struct cli *cli);
 int cli_run_reach(struct cli *cli);
 int cli_run_audit(struct cli *cli);

@@ -126,17 +126,19 @@ json_t *cli_endpoint_json(const codec_doc_t *endpoint)
 		text_json(endpoint, CODEC_ENDPOINT_CONTAINER_ID), "image",
 		text_json(endpoint, CODEC_ENDPOINT_IMAGE), "reported",
 		cli_json_time(codec_doc_u64(endpoint, CODEC_ENDPOINT_REPORTED)));
-	json_t *more = json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}",
-	                         "quarantine", quarantine_json(endpoint), "labels",
-	                         cli_json_texts(endpoint, CODEC_ENDPOINT_LABELS), "interfaces",
-	                         interfaces_json(endpoint), "listeners", listeners_json(endpoint),
-	                         "platform", text_json(endpoint, CODEC_ENDPOINT_PLATFORM),
-	                         "version", text_json(endpoint, CODEC_ENDPOINT_VERSION), "model",
-	                         text_json(endpoint, CODEC_ENDPOINT_MODEL), "manufacturer",
-	                         text_json(endpoint, CODEC_ENDPOINT_MANUFACTURER), "processor",
-	                         text_json(endpoint, CODEC_ENDPOINT_PROCESSOR), "os_version",
-	                         text_json(endpoint, CODEC_ENDPOINT_OS_VERSION), "cgroup",
-	                         text_json(endpoint, CODEC_ENDPOINT_CGROUP));
+	json_t *more = json_pack(
+		"{s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "quarantine",
+		quarantine_json(endpoint), "labels",
+		cli_json_texts(endpoint, CODEC_ENDPOINT_LABELS), "interfaces",
+		interfaces_json(endpoint), "listeners", listeners_json(endpoint), "platform",
+		text_json(endpoint, CODEC_ENDPOINT_PLATFORM), "version",
+		text_json(endpoint, CODEC_ENDPOINT_VERSION), "model",
+		text_json(endpoint, CODEC_ENDPOINT_MODEL), "manufacturer",
+		text_json(endpoint, CODEC_ENDPOINT_MANUFACTURER), "processor",
+		text_json(endpoint, CODEC_ENDPOINT_PROCESSOR), "os_version",
+		text_json(endpoint, CODEC_ENDPOINT_OS_VERSION), "cgroup",
+		text_json(endpoint, CODEC_ENDPOINT_CGROUP), "sessions", cli_sessions_json(endpoint),
+		"sessions_lack", text_json(endpoint, CODEC_ENDPOINT_SESSIONS_LACK));
 
 	(void)json_object_update(object, more);
 	json_decref(more);
@@ -338,6 +340,32 @@ static void words_print(const codec_doc_t *endpoint, unsigned field, const char 
 	cli_table_flush(table);
 }
 
+static void sessions_print(const codec_doc_t *endpoint, const struct cli_style *style, FILE *out)
+{
+	static const struct cli_column columns[] = {
+		{ "USER", 0 }, { "LINE", 0 }, { "FROM", 0 }, { "SINCE", 0 }
+	};
+	_cleanup_(cli_table_destroy) cli_table_t *table =
+		cli_table_new(style, out, columns, PR_ARRAY_LEN(columns));
+	char time[CLI_TIME_BYTES];
+
+	if (table == NULL || codec_doc_count(endpoint, CODEC_ENDPOINT_SESSIONS) == 0) {
+		line_print(out, "Sessions", codec_doc_text(endpoint, CODEC_ENDPOINT_SESSIONS_LACK));
+		return;
+	}
+	fputs("\nSessions\n", out);
+	for (size_t i = 0; i < codec_doc_count(endpoint, CODEC_ENDPOINT_SESSIONS); i++) {
+		struct cli_session_line session;
+		cli_session_read(codec_doc_item(endpoint, CODEC_ENDPOINT_SESSIONS, i), &session);
+		cli_table_cell(table, CLI_PLAIN, "%s", session.user);
+		cli_table_cell(table, CLI_PLAIN, "%s", session.line);
+		cli_table_cell(table, CLI_PLAIN, "%s", session.from);
+		cli_table_cell(table, CLI_PLAIN, "%s",
+		               cli_time_format(style, session.since_wall_ns, time));
+	}
+	cli_table_flush(table);
+}
+
 void cli_endpoint_print(const codec_doc_t *endpoint, const struct cli_style *style, FILE *out)
 {
 	static const struct cli_column interfaces[] = {
@@ -353,6 +381,7 @@ void cli_endpoint_print(const codec_doc_t *endpoint, const struct cli_style *sty
 	            (const unsigned[]){ 3, 2, 1, WORD_MASK, 0 }, 5, style, out);
 	words_print(endpoint, CODEC_ENDPOINT_LISTENERS, "Listeners", listeners,
 	            (const unsigned[]){ 2, 1, 0 }, 3, style, out);
+	sessions_print(endpoint, style, out);
 	if (codec_doc_count(endpoint, CODEC_ENDPOINT_LABELS) > 0) {
 		cli_table_t *table = cli_table_new(style, out, labels, 1);
 		fputs("\nLabels\n", out);

@@ -58,6 +58,11 @@ static void rule_print(struct cli *cli, const codec_doc_t *rule)
 	fprintf(cli->out, "%s %s\n     %s %s\n", outcomes[i].mark,
 	        pr_log_escape(codec_doc_text(rule, CODEC_EXPLAIN_RULE_TEXT), text, sizeof(text)),
 	        outcomes[i].words, fields_join(rule, fields, sizeof(fields)));
+	for (i = 0; i < codec_doc_count(rule, CODEC_EXPLAIN_RULE_BECAUSE); i++) {
+		fprintf(cli->out, "     %s\n",
+		        pr_log_escape(codec_doc_item(rule, CODEC_EXPLAIN_RULE_BECAUSE, i), text,
+		                      sizeof(text)));
+	}
 }
 
 static bool item_take(void *arg, codec_doc_t **item_p)
@@ -79,11 +84,12 @@ static bool item_take(void *arg, codec_doc_t **item_p)
 	}
 	return json_array_append_new(
 		       explained->rules,
-		       json_pack("{s:I, s:s, s:s, s:o}", "rule",
+		       json_pack("{s:I, s:s, s:s, s:o, s:o}", "rule",
 	                         (json_int_t)codec_doc_u64(item, CODEC_EXPLAIN_RULE_NUMBER), "text",
 	                         codec_doc_text(item, CODEC_EXPLAIN_RULE_TEXT), "outcome",
 	                         codec_doc_text(item, CODEC_EXPLAIN_RULE_OUTCOME), "fields",
-	                         cli_json_texts(item, CODEC_EXPLAIN_RULE_FIELDS))) == 0;
+	                         cli_json_texts(item, CODEC_EXPLAIN_RULE_FIELDS), "because",
+	                         cli_json_texts(item, CODEC_EXPLAIN_RULE_BECAUSE))) == 0;
 }
 
 static int explanation_json(struct cli *cli, struct explained *explained)

@@ -85,14 +85,24 @@ int cli_run_policy_add(struct cli *cli)
 	return status == CLI_DONE ? change_send(cli, "add", line, 0, 0) : status;
 }
 
-int cli_run_group_create(struct cli *cli)
+static int group_create(struct cli *cli, const char *kind)
 {
-	char rest[LINE_BYTES], line[LINE_BYTES + 8];
+	char rest[LINE_BYTES], line[LINE_BYTES + 16];
 	int status = cli_words_join(cli, cli->options.words[0], cli->options.words + 1,
 	                            cli->options.word_count - 1, rest);
 
-	(void)snprintf(line, sizeof(line), "group %s", rest);
+	(void)snprintf(line, sizeof(line), "%s %s", kind, rest);
 	return status == CLI_DONE ? change_send(cli, "add", line, 0, 0) : status;
+}
+
+int cli_run_group_create(struct cli *cli)
+{
+	return group_create(cli, "group");
+}
+
+int cli_run_usergroup_create(struct cli *cli)
+{
+	return group_create(cli, "usergroup");
 }
 
 /* The same for each rule that is named. */
@@ -112,13 +122,16 @@ static int each_rule(struct cli *cli, const char *change)
 
 int cli_run_policy_rm(struct cli *cli)
 {
-	if (strcmp(cli->options.words[0], "group") != 0) {
+	const char *kind = cli->options.words[0];
+	bool users = strcmp(kind, "usergroup") == 0;
+
+	if (!users && strcmp(kind, "group") != 0) {
 		return each_rule(cli, "rm");
 	}
 	if (cli->options.word_count != 2) {
-		return cli_fail(cli, CLI_USAGE, "portreeve policy rm group NAME");
+		return cli_fail(cli, CLI_USAGE, "portreeve policy rm %s NAME", kind);
 	}
-	return change_send(cli, "rm-group", cli->options.words[1], 0, 0);
+	return change_send(cli, users ? "rm-usergroup" : "rm-group", cli->options.words[1], 0, 0);
 }
 
 int cli_run_policy_enable(struct cli *cli)

@@ -86,22 +86,13 @@ struct shown {
 	const char *status;
 };
 
-static void user_format(const struct policy_user_match *match, char *text, size_t size_bytes)
-{
-	if (match->kind == POLICY_USER_UID) {
-		(void)snprintf(text, size_bytes, "%" PRIu32, match->uid);
-	} else {
-		(void)snprintf(text, size_bytes, "%s", match->name != NULL ? match->name : "");
-	}
-}
-
 static void rule_show(const struct policy_rule *rule, const struct known *known,
                       uint64_t now_wall_ns, struct shown *shown)
 {
 	bool expired = rule->expires_wall_ns != 0 && rule->expires_wall_ns <= now_wall_ns;
 
-	user_format(&rule->user, shown->user, sizeof(shown->user));
-	user_format(&rule->to_user, shown->to_user, sizeof(shown->to_user));
+	(void)policy_user_format(&rule->user, shown->user, sizeof(shown->user));
+	(void)policy_user_format(&rule->to_user, shown->to_user, sizeof(shown->to_user));
 	(void)policy_operand_format(&rule->source, shown->source, sizeof(shown->source));
 	(void)policy_operand_format(&rule->destination, shown->destination,
 	                            sizeof(shown->destination));

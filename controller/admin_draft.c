@@ -156,6 +156,23 @@ static void quote(const char *text, size_t size_bytes, char *to, size_t room)
 	to[used] = '\0';
 }
 
+/* A line more of one that there was must go alone: only the editor can do that. */
+static void undo_of_group(struct change *change, const struct policy_line *line)
+{
+	bool users = line->kind == POLICY_LINE_USERGROUP;
+	const char *name = users ? policy_model_usergroup(change->changed, line->group)->name
+	                         : policy_model_group(change->changed, line->group)->name;
+	bool was_there = users ? policy_model_usergroup_find(change->model, name) != NULL
+	                       : policy_model_group_find(change->model, name) != NULL;
+
+	if (was_there) {
+		(void)snprintf(change->undo, sizeof(change->undo), "portreeve policy edit");
+	} else {
+		(void)snprintf(change->undo, sizeof(change->undo), "portreeve policy rm %sgroup %s",
+		               users ? "user" : "", name);
+	}
+}
+
 static int change_add(struct change *change)
 {
 	uint32_t number = 0;
@@ -172,9 +189,8 @@ static int change_add(struct change *change)
 	if (number != 0) {
 		(void)snprintf(change->undo, sizeof(change->undo), "portreeve policy rm %u",
 		               number);
-	} else if (line->kind == POLICY_LINE_GROUP) {
-		(void)snprintf(change->undo, sizeof(change->undo), "portreeve policy rm group %s",
-		               policy_model_group(change->changed, line->group)->name);
+	} else if (line->kind == POLICY_LINE_GROUP || line->kind == POLICY_LINE_USERGROUP) {
+		undo_of_group(change, line);
 	} else {
 		(void)snprintf(change->undo, sizeof(change->undo), "portreeve policy edit");
 	}
@@ -197,10 +213,51 @@ static int change_remove(struct change *change)
 	                            &change->changed);
 }
 
+/* The command that puts a group of one line back; of more lines: the editor. */
+static void undo_of_lines(struct change *change, enum policy_line_kind kind, size_t group)
+{
+	char quoted[UNDO_BYTES - 32];
+	const struct policy_line *line = NULL, *only = NULL;
+	size_t count = 0;
+
+	for (size_t i = 0; (line = policy_model_line(change->model, i)) != NULL; i++) {
+		if (line->kind == kind && line->group == group) {
+			only = line;
+			count++;
+		}
+	}
+	if (count == 1) {
+		quote(only->text, only->size_bytes, quoted, sizeof(quoted));
+		(void)snprintf(change->undo, sizeof(change->undo), "portreeve policy add %s",
+		               quoted);
+	} else {
+		(void)snprintf(change->undo, sizeof(change->undo), "portreeve policy edit");
+	}
+}
+
+static int change_usergroup_remove(struct change *change)
+{
+	const char *name = change->line + (change->line[0] == '@');
+	const struct policy_usergroup *usergroup = policy_model_usergroup_find(change->model, name);
+
+	if (usergroup != NULL) {
+		undo_of_lines(change, POLICY_LINE_USERGROUP,
+		              (size_t)(usergroup - policy_model_usergroup(change->model, 0)));
+	}
+	(void)snprintf(change->done, sizeof(change->done), "usergroup %.64s is out", name);
+	return policy_change_usergroup_remove(change->model, name, change->errors,
+	                                      &change->changed);
+}
+
 static int change_group_remove(struct change *change)
 {
+	const struct policy_group *group = policy_model_group_find(change->model, change->line);
+
+	if (group != NULL) {
+		undo_of_lines(change, POLICY_LINE_GROUP,
+		              (size_t)(group - policy_model_group(change->model, 0)));
+	}
 	(void)snprintf(change->done, sizeof(change->done), "group %.64s is out", change->line);
-	(void)snprintf(change->undo, sizeof(change->undo), "portreeve policy edit");
 	return policy_change_group_remove(change->model, change->line, change->errors,
 	                                  &change->changed);
 }
@@ -252,9 +309,14 @@ static const struct {
 	const char *name;
 	int (*make)(struct change *change);
 } changes[] = {
-	{ "add", change_add },     { "rm", change_remove },     { "rm-group", change_group_remove },
-	{ "mv", change_move },     { "enable", change_enable }, { "disable", change_disable },
+	{ "add", change_add },
+	{ "rm", change_remove },
+	{ "rm-group", change_group_remove },
+	{ "mv", change_move },
+	{ "enable", change_enable },
+	{ "disable", change_disable },
 	{ "stage", change_stage },
+	{ "rm-usergroup", change_usergroup_remove },
 };
 
 static int say_failed(struct change *change, const char *name, int ret)
@@ -264,8 +326,9 @@ static int say_failed(struct change *change, const char *name, int ret)
 
 	switch (ret) {
 	case PR_ENOENT:
-		return strcmp(name, "rm-group") == 0
-		               ? call_fail(call, ret, "there is no group '%.64s'", change->line)
+		return strncmp(name, "rm-", 3) == 0
+		               ? call_fail(call, ret, "there is no %s '%.64s'", name + 3,
+		                           change->line)
 		               : call_fail(call, ret, "there is no rule %u in the draft",
 		                           change->number);
 	case PR_EEXIST:
@@ -410,7 +473,7 @@ static int edit(struct call *call, struct change *change)
 	change->model = draft != NULL ? draft : call->admin->view.model;
 	change->line = asked;
 	if (strcmp(name, "add") == 0 && strncmp(asked, "group", 5) != 0 &&
-	    strlen(asked) <= POLICY_LINE_MAX_BYTES) {
+	    strncmp(asked, "usergroup", 9) != 0 && strlen(asked) <= POLICY_LINE_MAX_BYTES) {
 		ret = line_resolve(call, change->model, asked, line, 2 * POLICY_LINE_MAX_BYTES);
 		if (ret != PR_OK) {
 			return ret;

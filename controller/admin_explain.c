@@ -144,6 +144,28 @@ static struct outcome pair_judge(struct explain *explain, size_t from, size_t to
 
 /* ---- the answer ---- */
 
+/* The line by which a user is in the rule's usergroup. */
+static void because_add(const struct explain *explain, const char *word,
+                        const struct policy_user_match *match, const struct policy_user *user,
+                        enum policy_field field, codec_doc_t *answer)
+{
+	const policy_model_t *model = explain->view.model;
+	char shown[POLICY_NAME_MAX_BYTES + 2] = "";
+
+	if (match->kind != POLICY_USER_GROUP || explain->request.known[field] != POLICY_KNOWN) {
+		return;
+	}
+	const struct policy_user_match *member =
+		policy_usergroup_member(policy_model_usergroup(model, match->usergroup), user);
+	const struct policy_line *line =
+		member != NULL ? policy_model_line(model, member->line - 1) : NULL;
+	if (line != NULL && policy_user_format(member, shown, sizeof(shown)) >= 0) {
+		codec_doc_addf(answer, CODEC_EXPLAIN_RULE_BECAUSE,
+		               "%s %s is in @%s by line %u: %.*s", word, shown, match->name,
+		               member->line, (int)line->size_bytes, line->text);
+	}
+}
+
 static bool rule_send(void *arg, const struct policy_explanation *step)
 {
 	struct explain *explain = arg;
@@ -176,6 +198,12 @@ static bool rule_send(void *arg, const struct policy_explanation *step)
 	codec_doc_set_u64(answer, CODEC_EXPLAIN_RULE_NUMBER, step->rule.number);
 	codec_doc_set_text(answer, CODEC_EXPLAIN_RULE_TEXT, text);
 	codec_doc_set_text(answer, CODEC_EXPLAIN_RULE_OUTCOME, outcome);
+	if (rule != NULL) {
+		because_add(explain, "user", &rule->user, &explain->request.user, POLICY_FIELD_USER,
+		            answer);
+		because_add(explain, "to-user", &rule->to_user, &explain->request.to_user,
+		            POLICY_FIELD_TO_USER, answer);
+	}
 	for (unsigned field = 0; field < _POLICY_FIELD_MAX; field++) {
 		if (((no ? step->mismatch : step->pending) >> field & 1U) != 0) {
 			codec_doc_add_text(answer, CODEC_EXPLAIN_RULE_FIELDS,

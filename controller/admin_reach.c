@@ -30,14 +30,12 @@ static void reach_done(struct reach *reach)
 static void user_add(char *text, size_t room, const char *word,
                      const struct policy_user_match *match)
 {
+	char user[POLICY_NAME_MAX_BYTES + 8];
 	size_t used = strlen(text);
 
-	if (match->kind == POLICY_USER_UID) {
-		(void)snprintf(text + used, room - used, "%s%s %u", used > 0 ? " " : "", word,
-		               match->uid);
-	} else if (match->kind != POLICY_USER_ANY) {
+	if (match->kind != POLICY_USER_ANY && policy_user_format(match, user, sizeof(user)) >= 0) {
 		(void)snprintf(text + used, room - used, "%s%s %s", used > 0 ? " " : "", word,
-		               match->name);
+		               user);
 	}
 }
 

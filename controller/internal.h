@@ -163,6 +163,7 @@ int admin_state_get(struct call *call);
 int admin_status_get(struct call *call);
 int admin_endpoints_get(struct call *call);
 int admin_groups_get(struct call *call);
+int admin_usergroups_get(struct call *call);
 int admin_group_members(struct call *call);
 int admin_group_preview(struct call *call);
 int admin_explain_get(struct call *call);

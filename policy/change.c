@@ -166,8 +166,9 @@ int policy_change_remove(const policy_model_t *model, uint32_t number, struct po
 	return policy_model_edit(model, &edit, errors, ret_model);
 }
 
-/* The text without the lines of a group, NUL-terminated. */
-static char *text_without_group(const policy_model_t *model, const char *group, size_t *ret_bytes)
+/* The text without the lines of a group or usergroup, NUL-terminated. */
+static char *text_without(const policy_model_t *model, enum policy_line_kind kind, size_t group,
+                          size_t *ret_bytes)
 {
 	const struct policy_line *line = NULL;
 	size_t size_bytes = 0, all = 1;
@@ -177,8 +178,7 @@ static char *text_without_group(const policy_model_t *model, const char *group, 
 	}
 	char *text = malloc(all);
 	for (size_t i = 0; text != NULL && (line = policy_model_line(model, i)) != NULL; i++) {
-		if (line->kind == POLICY_LINE_GROUP &&
-		    strcmp(policy_model_group(model, line->group)->name, group) == 0) {
+		if (line->kind == kind && line->group == group) {
 			continue;
 		}
 		memcpy(text + size_bytes, line->text, line->size_bytes);
@@ -189,18 +189,37 @@ static char *text_without_group(const policy_model_t *model, const char *group, 
 	return text;
 }
 
+static int lines_remove(const policy_model_t *model, enum policy_line_kind kind, size_t group,
+                        struct policy_errors *errors, policy_model_t **ret_model)
+{
+	size_t size_bytes = 0;
+	_cleanup_(pr_free) char *text = text_without(model, kind, group, &size_bytes);
+
+	return text != NULL ? policy_text_parse(text, size_bytes, errors, ret_model) : PR_ENOMEM;
+}
+
 int policy_change_group_remove(const policy_model_t *model, const char *group,
                                struct policy_errors *errors, policy_model_t **ret_model)
 {
-	_cleanup_(pr_free) char *text = NULL;
-	size_t size_bytes = 0;
+	const struct policy_group *found = policy_model_group_find(model, group);
 
 	*errors = (struct policy_errors){ 0 };
-	if (policy_model_group_find(model, group) == NULL) {
-		return PR_ENOENT;
-	}
-	text = text_without_group(model, group, &size_bytes);
-	return text != NULL ? policy_text_parse(text, size_bytes, errors, ret_model) : PR_ENOMEM;
+	return found != NULL ? lines_remove(model, POLICY_LINE_GROUP,
+	                                    (size_t)(found - policy_model_group(model, 0)), errors,
+	                                    ret_model)
+	                     : PR_ENOENT;
+}
+
+int policy_change_usergroup_remove(const policy_model_t *model, const char *usergroup,
+                                   struct policy_errors *errors, policy_model_t **ret_model)
+{
+	const struct policy_usergroup *found = policy_model_usergroup_find(model, usergroup);
+
+	*errors = (struct policy_errors){ 0 };
+	return found != NULL ? lines_remove(model, POLICY_LINE_USERGROUP,
+	                                    (size_t)(found - policy_model_usergroup(model, 0)),
+	                                    errors, ret_model)
+	                     : PR_ENOENT;
 }
 
 /* Where the remark behind a line begins: a '#' at the start of a word, outside of quotes. */

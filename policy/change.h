@@ -44,6 +44,11 @@ int policy_change_group_remove(const policy_model_t *model, const char *group,
                                struct policy_errors *errors,
                                policy_model_t **ret_model) _must_check_;
 
+/** The same of a usergroup. */
+int policy_change_usergroup_remove(const policy_model_t *model, const char *usergroup,
+                                   struct policy_errors *errors,
+                                   policy_model_t **ret_model) _must_check_;
+
 /** Give a rule another number, and its place. PR_ENOENT: no such rule; PR_EEXIST: taken. */
 int policy_change_move(const policy_model_t *model, uint32_t number, uint32_t to,
                        struct policy_errors *errors, policy_model_t **ret_model) _must_check_;

@@ -16,6 +16,7 @@ struct side {
 };
 
 struct run {
+	const policy_model_t *model;
 	const policy_image_t *image;
 	const struct policy_endpoint *endpoints;
 	size_t endpoint_count;
@@ -121,10 +122,26 @@ static uint8_t user_take(const struct policy_user_match *match, struct policy_us
 	return POLICY_PENDING;
 }
 
-static void people_take(struct policy_request *request, const struct policy_expect *expect)
+/* Whom a clause stands for, one after the other: a usergroup's members. False: there are no more.
+ */
+static bool user_nth(const struct run *run, const struct policy_user_match *match, size_t nth,
+                     struct policy_user *user, uint8_t *known)
 {
-	request->known[POLICY_FIELD_USER] = user_take(&expect->user, &request->user);
-	request->known[POLICY_FIELD_TO_USER] = user_take(&expect->to_user, &request->to_user);
+	if (match->kind == POLICY_USER_GROUP) {
+		const struct policy_usergroup *usergroup =
+			policy_model_usergroup(run->model, match->usergroup);
+		if (nth >= usergroup->member_count) {
+			return false;
+		}
+		match = &usergroup->members[nth];
+		nth = 0;
+	}
+	*known = user_take(match, user);
+	return nth == 0;
+}
+
+static void processes_take(struct policy_request *request, const struct policy_expect *expect)
+{
 	request->process = expect->process.path;
 	request->to_process = expect->to_process.path;
 	request->known[POLICY_FIELD_PROCESS] =
@@ -217,6 +234,28 @@ static int pairs_run(struct run *run, const struct policy_expect *expect, const 
 	return ret;
 }
 
+/* For each user of the one end and of the other. PR_ENOENT: nobody, a usergroup is empty. */
+static int users_run(struct run *run, const struct policy_expect *expect, const struct side *from,
+                     const struct side *to)
+{
+	struct policy_request *request = &run->request;
+	uint8_t *known = request->known;
+	int ret = PR_ENOENT;
+
+	for (size_t i = 0;
+	     (ret == PR_OK || ret == PR_ENOENT) &&
+	     user_nth(run, &expect->user, i, &request->user, &known[POLICY_FIELD_USER]);
+	     i++) {
+		for (size_t k = 0; (ret == PR_OK || ret == PR_ENOENT) &&
+		                   user_nth(run, &expect->to_user, k, &request->to_user,
+		                            &known[POLICY_FIELD_TO_USER]);
+		     k++) {
+			ret = pairs_run(run, expect, from, to);
+		}
+	}
+	return ret;
+}
+
 /* PR_ENOENT: nobody to try it with. */
 static int line_run(struct run *run, const struct policy_expect *expect)
 {
@@ -226,7 +265,7 @@ static int line_run(struct run *run, const struct policy_expect *expect)
 	/* A near end may pass what another end decides: that is how a line turns out open. */
 	*request = (struct policy_request){ .asker = POLICY_END_NEAR };
 	request->known[POLICY_FIELD_PROTO] = POLICY_KNOWN;
-	people_take(request, expect);
+	processes_take(request, expect);
 	int ret = side_make(run, &expect->source, POLICY_FIELD_SOURCE, POLICY_FIELD_SOURCE_ADDR,
 	                    &request->source_addr, &from);
 	if (ret == PR_OK) {
@@ -236,7 +275,7 @@ static int line_run(struct run *run, const struct policy_expect *expect)
 	if (ret == PR_OK && (from.count == 0 || to.count == 0)) {
 		return PR_ENOENT;
 	}
-	return ret == PR_OK ? pairs_run(run, expect, &from, &to) : ret;
+	return ret == PR_OK ? users_run(run, expect, &from, &to) : ret;
 }
 
 int policy_expect_run(const policy_model_t *model, const policy_image_t *image,
@@ -246,7 +285,8 @@ int policy_expect_run(const policy_model_t *model, const policy_image_t *image,
                       void *arg, struct policy_expect_result *ret_result)
 {
 	struct policy_expect_result result = { 0 };
-	struct run run = { .image = image,
+	struct run run = { .model = model,
+		           .image = image,
 		           .endpoints = endpoints,
 		           .endpoint_count = endpoint_count,
 		           .now_wall_ns = now_wall_ns,

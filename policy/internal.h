@@ -10,6 +10,9 @@
 #define POLICY_PROTO_UDP   17
 #define POLICY_PROTO_ICMP6 58
 
+/** In front of a usergroup's name, where a user's may stand, too. */
+#define POLICY_USERGROUP_MARK '@'
+
 /* ---- arena: memory that lives as long as its model ---- */
 
 struct policy_chunk;

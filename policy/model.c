@@ -107,6 +107,27 @@ const struct policy_usergroup *policy_model_usergroup(const policy_model_t *mode
 	return index < model->usergroups.count ? &usergroups[index] : NULL;
 }
 
+const struct policy_usergroup *policy_model_usergroup_find(const policy_model_t *model,
+                                                           const char *name)
+{
+	uint32_t index = policy_names_find(&model->usergroup_names, name);
+	return index == POLICY_NO_INDEX ? NULL : policy_model_usergroup(model, index);
+}
+
+const struct policy_user_match *policy_usergroup_member(const struct policy_usergroup *usergroup,
+                                                        const struct policy_user *user)
+{
+	for (size_t i = 0; i < usergroup->member_count; i++) {
+		const struct policy_user_match *member = &usergroup->members[i];
+		if (member->kind == POLICY_USER_UID
+		            ? member->uid == user->uid
+		            : user->name != NULL && strcmp(member->name, user->name) == 0) {
+			return member;
+		}
+	}
+	return NULL;
+}
+
 /* Where line @p index starts in the text; the count of lines is the end. */
 static size_t line_offset(const policy_model_t *model, size_t index)
 {

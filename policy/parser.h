@@ -29,7 +29,7 @@ struct policy_owned_term {
 };
 
 struct policy_owned_user {
-	uint32_t usergroup;
+	uint32_t usergroup, column;
 	struct policy_user_match user;
 };
 

@@ -118,7 +118,8 @@ struct policy_user_match {
 	enum policy_user_kind kind;
 	uint32_t uid;       /* UID */
 	uint32_t usergroup; /* GROUP: index for policy_model_usergroup() */
-	const char *name;   /* NAME, GROUP; NULL otherwise */
+	uint32_t line;      /* of a usergroup's member: where it stands, from 1; else 0 */
+	const char *name;   /* NAME, GROUP (without the @); NULL otherwise */
 };
 
 /** What stands after `process` and `to-process`. */
@@ -278,6 +279,9 @@ const struct policy_group *policy_model_group(const policy_model_t *model, size_
 const struct policy_group *policy_model_group_find(const policy_model_t *model, const char *name);
 size_t policy_model_usergroup_count(const policy_model_t *model);
 const struct policy_usergroup *policy_model_usergroup(const policy_model_t *model, size_t index);
+/** NULL: none. */
+const struct policy_usergroup *policy_model_usergroup_find(const policy_model_t *model,
+                                                           const char *name);
 
 /** Change some lines of a text: remove @p remove_count lines from @p line on, put @p text there. */
 struct policy_edit {
@@ -304,6 +308,9 @@ int policy_model_edit(const policy_model_t *model, const struct policy_edit *edi
  * @return Length, or a negative error (PR_ETOOBIG).
  */
 int policy_rule_format(const struct policy_rule *rule, char *text, size_t size_bytes) _must_check_;
+
+/** "ana", "1000", "@ops"; "" for any. @return length or PR_ETOOBIG. */
+int policy_user_format(const struct policy_user_match *user, char *text, size_t size_bytes);
 
 /** "any", a group's name, a UUID, "host NAME" or a prefix. @return length or PR_ETOOBIG. */
 int policy_operand_format(const struct policy_operand *operand, char *text, size_t size_bytes);
@@ -361,6 +368,12 @@ struct policy_endpoint {
 bool policy_group_matches(const struct policy_group *group, const struct policy_endpoint *endpoint);
 
 /* ---- image ---- */
+
+struct policy_user;
+
+/** The first member of a usergroup that a user is; NULL: none. Straight from the model. */
+const struct policy_user_match *policy_usergroup_member(const struct policy_usergroup *usergroup,
+                                                        const struct policy_user *user);
 
 typedef struct policy_image policy_image_t;
 

@@ -130,17 +130,24 @@ static void put_services(struct writer *writer, const struct policy_service *ser
 	}
 }
 
+static void put_user_value(struct writer *writer, const struct policy_user_match *user)
+{
+	if (user->kind == POLICY_USER_UID) {
+		put(writer, "%u", user->uid);
+	} else if (user->kind == POLICY_USER_GROUP) {
+		put(writer, "%c%s", POLICY_USERGROUP_MARK, user->name);
+	} else if (user->kind == POLICY_USER_NAME) {
+		put_value(writer, user->name);
+	}
+}
+
 static void put_user(struct writer *writer, const char *word, const struct policy_user_match *user)
 {
 	if (user->kind == POLICY_USER_ANY) {
 		return;
 	}
 	put(writer, " %s ", word);
-	if (user->kind == POLICY_USER_UID) {
-		put(writer, "%u", user->uid);
-	} else {
-		put_value(writer, user->name);
-	}
+	put_user_value(writer, user);
 }
 
 static void put_process(struct writer *writer, const char *word,
@@ -192,6 +199,13 @@ int policy_rule_format(const struct policy_rule *rule, char *text, size_t size_b
 	if (rule->status == POLICY_DISABLED) {
 		put(&writer, " disabled");
 	}
+	return done(&writer);
+}
+
+int policy_user_format(const struct policy_user_match *user, char *text, size_t size_bytes)
+{
+	struct writer writer = writer_on(text, size_bytes);
+	put_user_value(&writer, user);
 	return done(&writer);
 }
 

@@ -186,9 +186,11 @@ static bool read_members(struct policy_parser *parser, uint32_t usergroup, bool 
 			return policy_parser_no_memory(parser);
 		}
 		owned->usergroup = usergroup;
+		owned->column = column;
 		if (!policy_user_from_text(parser, rest, column, true, &owned->user)) {
 			return false;
 		}
+		owned->user.line = parser->line;
 		*ret_comma = comma;
 		rest += bytes + comma;
 		column += (uint32_t)(bytes + comma);

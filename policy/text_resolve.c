@@ -26,20 +26,43 @@ static void resolve_group(struct policy_parser *parser, const struct policy_refe
 	         hint);
 }
 
+/* "@ops" is the usergroup, "ops" the user. Where both are called so, "ops" is more likely to be a
+ * mistake than a user, and would change its meaning with the usergroup: it is refused. */
+static void resolve_user(struct policy_parser *parser, const struct policy_reference *reference)
+{
+	const struct policy_names *names = &parser->model->usergroup_names;
+	uint32_t index = policy_names_find(names, reference->name);
+	char hint[POLICY_HINT_BYTES] = "";
+
+	if (reference->user->kind == POLICY_USER_NAME) {
+		if (index != POLICY_NO_INDEX) {
+			policy_errors_add(parser->errors, reference->line, reference->column,
+			                  "\"%.*s\" is a usergroup: write @%.*s, or the uid of a "
+			                  "user of that name",
+			                  POLICY_SHOWN(reference->name),
+			                  POLICY_SHOWN(reference->name));
+		}
+		return;
+	}
+	reference->user->usergroup = index;
+	if (index == POLICY_NO_INDEX) {
+		if (parser->errors->count < POLICY_ERRORS_MAX) {
+			(void)policy_hint(reference->name, names->names, names->count, hint,
+			                  sizeof(hint));
+		}
+		error_at(parser, reference->line, reference->column, "unknown usergroup",
+		         reference->name, hint);
+	}
+}
+
 static void resolve_references(struct policy_parser *parser)
 {
 	const struct policy_reference *references = parser->references.items;
 	for (size_t i = 0; i < parser->references.count; i++) {
-		struct policy_user_match *user = references[i].user;
-		if (user == NULL) {
+		if (references[i].user == NULL) {
 			resolve_group(parser, &references[i]);
-			continue;
-		}
-		uint32_t index =
-			policy_names_find(&parser->model->usergroup_names, references[i].name);
-		if (index != POLICY_NO_INDEX) {
-			user->kind = POLICY_USER_GROUP;
-			user->usergroup = index;
+		} else {
+			resolve_user(parser, &references[i]);
 		}
 	}
 }
@@ -95,12 +118,11 @@ static void gather_users(struct policy_parser *parser)
 static void check_nesting(struct policy_parser *parser)
 {
 	const struct policy_owned_user *owned = parser->users.items;
-	const struct policy_usergroup *usergroups = parser->model->usergroups.items;
 	for (size_t i = 0; i < parser->users.count; i++) {
 		const char *name = owned[i].user.name;
 		if (name != NULL &&
 		    policy_names_find(&parser->model->usergroup_names, name) != POLICY_NO_INDEX) {
-			error_at(parser, usergroups[owned[i].usergroup].line, 1,
+			error_at(parser, owned[i].user.line, owned[i].column,
 			         "a usergroup cannot be a member of a usergroup:", name, "");
 		}
 	}

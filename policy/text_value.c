@@ -256,7 +256,7 @@ bool policy_user_from_text(struct policy_parser *parser, const char *text, uint3
 	if (bytes == 0) {
 		return policy_parser_error_at(parser, column, "user is empty");
 	}
-	if (bytes > POLICY_NAME_MAX_BYTES) {
+	if (bytes - (text[0] == POLICY_USERGROUP_MARK) > POLICY_NAME_MAX_BYTES) {
 		return policy_parser_error_at(parser, column, "user of %zu bytes is longer than %u",
 		                              bytes, POLICY_NAME_MAX_BYTES);
 	}
@@ -276,8 +276,19 @@ bool policy_user_from_text(struct policy_parser *parser, const char *text, uint3
 		                              "usergroup, a uid is a bare number",
 		                              POLICY_SHOWN(text));
 	}
-	user->kind = POLICY_USER_NAME;
-	user->name = policy_arena_text(&parser->model->arena, text, bytes);
+	bool at = text[0] == POLICY_USERGROUP_MARK;
+	if (at && in_usergroup) {
+		return policy_parser_error_at(parser, column,
+		                              "a usergroup cannot be a member of a usergroup: "
+		                              "\"%.*s\"",
+		                              POLICY_SHOWN(text + 1));
+	}
+	if (at && bytes == 1) {
+		return policy_parser_error_at(parser, column,
+		                              "the usergroup's name is missing behind @");
+	}
+	user->kind = at ? POLICY_USER_GROUP : POLICY_USER_NAME;
+	user->name = policy_arena_text(&parser->model->arena, text + at, bytes - at);
 	if (user->name == NULL) {
 		return policy_parser_no_memory(parser);
 	}

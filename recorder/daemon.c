@@ -47,7 +47,7 @@ static void on_committed(void *arg, const struct store_row *row)
 	recorder_answers_row(daemon->answers, row, daemon->now_ns);
 }
 
-static int on_send(void *arg, const struct bus_route *route, const void *data, size_t size_bytes)
+int daemon_send(void *arg, const struct bus_route *route, const void *data, size_t size_bytes)
 {
 	struct daemon *daemon = arg;
 	return bus_server_send(daemon->server, route, data, size_bytes);
@@ -172,7 +172,7 @@ static int parts_make(struct daemon *daemon)
 		                                        .comments = daemon->comments,
 		                                        .groups = daemon->groups,
 		                                        .arg = daemon,
-		                                        .send = on_send };
+		                                        .send = daemon_send };
 	daemon->ingest = recorder_ingest_new(&ingest);
 	daemon->answers = recorder_answers_new(&answers);
 	if (daemon->ingest == NULL || daemon->answers == NULL) {

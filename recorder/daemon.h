@@ -17,6 +17,7 @@
 #include "recorder/ingest.h"
 #include "recorder/link.h"
 #include "recorder/names.h"
+#include "recorder/users.h"
 #include "store/history.h"
 #include "store/store.h"
 
@@ -51,6 +52,9 @@ struct daemon {
 	int commit_err;      /* of the last try; for logging changes only */
 	bool stop;
 };
+
+/** For answers: PR_OK, PR_EAGAIN, or the peer has gone. */
+int daemon_send(void *daemon, const struct bus_route *route, const void *data, size_t size_bytes);
 
 /** Act on a frame. */
 void daemon_frame(struct daemon *daemon, const struct bus_frame *frame);

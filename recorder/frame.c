@@ -69,6 +69,24 @@ static void on_events_get(struct daemon *daemon, const struct bus_frame *frame,
 	}
 }
 
+static void on_users_get(struct daemon *daemon, const struct bus_frame *frame,
+                         const codec_doc_t *doc)
+{
+	const struct recorder_users_setup setup = { .history = daemon->history,
+		                                    .names = daemon->names,
+		                                    .comments = daemon->comments,
+		                                    .groups = daemon->groups,
+		                                    .now_ns = daemon->now_ns,
+		                                    .arg = daemon,
+		                                    .send = daemon_send };
+
+	int err = recorder_users_answer(&setup, &frame->route, doc);
+	if (err != PR_OK) {
+		daemon_error_send(daemon, &frame->route, codec_doc_u64(doc, CODEC_USERS_GET_ID),
+		                  err, pr_strerror(err));
+	}
+}
+
 static void on_status_get(struct daemon *daemon, const struct bus_frame *frame,
                           const codec_doc_t *doc)
 {
@@ -94,6 +112,7 @@ static const struct {
 	{ CODEC_SPOOL_LOST, BUS_ROLE_AGENT, on_spool_lost },
 	{ CODEC_EVENTS_GET, READERS, on_events_get },
 	{ CODEC_STATUS_GET, READERS, on_status_get },
+	{ CODEC_USERS_GET, READERS, on_users_get },
 };
 
 static void doc_take(struct daemon *daemon, const struct bus_frame *frame)

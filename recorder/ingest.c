@@ -198,6 +198,24 @@ uint64_t recorder_ingest_due_ns(const recorder_ingest_t *ingest)
 	return ingest->due_ns;
 }
 
+/* Where the event's user was: at the reporting end, which must not be another agent's. NULL: he
+ * does not count. */
+static const struct pr_uuid *user_place(const recorder_ingest_t *ingest,
+                                        const struct store_row *row)
+{
+	const struct codec_event *event = &row->event;
+	const struct pr_uuid *at =
+		event->reporter == CODEC_REPORTER_INITIATOR    ? &event->src_endpoint
+		: event->reporter == CODEC_REPORTER_TERMINATOR ? &event->dst_endpoint
+							       : NULL;
+
+	if (at == NULL || pr_uuid_is_null(at)) {
+		return at;
+	}
+	const struct pr_uuid *owner = recorder_names_owner(ingest->setup.names, at);
+	return owner == NULL || pr_uuid_equal(owner, &row->agent) ? at : NULL;
+}
+
 /* Names and comments as they are now; they stay borrowed until the commit is over. */
 static void rows_resolve(recorder_ingest_t *ingest, uint64_t now_ns)
 {
@@ -206,6 +224,7 @@ static void rows_resolve(recorder_ingest_t *ingest, uint64_t now_ns)
 		struct store_row *row = &ingest->rows[i];
 		recorder_names_fill(ingest->setup.names, &row->event.src_endpoint, &row->src);
 		recorder_names_fill(ingest->setup.names, &row->event.dst_endpoint, &row->dst);
+		row->user_at = user_place(ingest, row);
 		row->rule_comment = recorder_comments_find(
 			ingest->setup.comments, row->event.revision, row->event.rule, now_ns);
 	}
@@ -250,6 +269,7 @@ static void frames_done(recorder_ingest_t *ingest, size_t first, size_t count)
 		const struct frame *frame = &ingest->frames[i];
 		for (size_t j = frame->first; j < frame->first + frame->count; j++) {
 			if (ingest->rows[j].event.seq > frame->before) {
+				ingest->counters.users_foreign += ingest->rows[j].user_at == NULL;
 				ingest->setup.committed(ingest->setup.arg, &ingest->rows[j]);
 			}
 		}

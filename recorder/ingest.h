@@ -53,6 +53,7 @@ struct recorder_ingest_counters {
 	uint64_t dropped_full;    /* events dropped while the store refused; the agent has them */
 	uint64_t dropped_ahead;   /* events dropped because earlier ones had not come */
 	uint64_t dropped_refused; /* events that the store can never take */
+	uint64_t users_foreign;   /* events whose user was at an endpoint of another agent */
 };
 
 typedef struct recorder_ingest recorder_ingest_t;

@@ -216,6 +216,12 @@ const codec_doc_t *recorder_names_find(const recorder_names_t *names, const stru
 	return name != NULL ? name->doc : NULL;
 }
 
+const struct pr_uuid *recorder_names_owner(const recorder_names_t *names, const struct pr_uuid *id)
+{
+	const struct name *name = recorder_map_find(&names->map, id);
+	return name != NULL ? &name->agent : NULL;
+}
+
 void recorder_names_fill(const recorder_names_t *names, const struct pr_uuid *id,
                          struct store_end_names *ret_end)
 {

@@ -45,6 +45,9 @@ int recorder_names_flush(recorder_names_t *names, uint64_t now_wall_ns) _must_ch
  */
 const codec_doc_t *recorder_names_find(const recorder_names_t *names, const struct pr_uuid *id);
 
+/** The agent that told of it; NULL: nobody did. */
+const struct pr_uuid *recorder_names_owner(const recorder_names_t *names, const struct pr_uuid *id);
+
 /** What to call an end. Borrowed until the next put. A null id: external. */
 void recorder_names_fill(const recorder_names_t *names, const struct pr_uuid *id,
                          struct store_end_names *ret_end);

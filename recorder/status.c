@@ -71,6 +71,8 @@ static void facts_of_history(struct daemon *daemon, codec_doc_t *doc)
 	fact(doc, "rows_corrupt", stats.corrupt);
 	fact(doc, "oldest_wall_ns", stats.oldest_wall_ns);
 	fact(doc, "newest_wall_ns", stats.newest_wall_ns);
+	fact(doc, "users", stats.users);
+	fact(doc, "users_refused", stats.users_refused);
 }
 
 static void facts_of_ingest(struct daemon *daemon, codec_doc_t *doc)
@@ -88,6 +90,7 @@ static void facts_of_ingest(struct daemon *daemon, codec_doc_t *doc)
 	fact(doc, "events_dropped_full", counters->dropped_full);
 	fact(doc, "events_dropped_ahead", counters->dropped_ahead);
 	fact(doc, "events_dropped_refused", counters->dropped_refused);
+	fact(doc, "users_foreign", counters->users_foreign);
 	fact(doc, "frames_malformed", counters->malformed + daemon->counters.malformed);
 }
 

@@ -6,28 +6,32 @@
 #include "store/history.h"
 #include "store/row.h"
 #include "store/store.h"
+#include "store/users.h"
 
 #define MAP_DEFAULT_BYTES (16ULL << 30)
 #define HISTORY_SCHEMA    1
 #define PRUNE_EXTRA       256 /* events deleted beyond those that came, so that a bound is reached */
 #define PRUNE_WHEN_FULL   4096
 #define META_DELETED      "deleted"
+#define USERS_SHARE       32 /* of the file, for users when they are new; they may grow fivefold */
 
 enum history_database {
 	HISTORY_DB_META,
 	HISTORY_DB_EVENT, /* time, agent, seq -> row */
 	HISTORY_DB_AGENT, /* id -> struct store_agent */
+	HISTORY_DB_USER,  /* agent, endpoint, uid, name -> struct store_user */
+	HISTORY_DB_USERS, /* id -> how many users an agent has */
 	_HISTORY_DB_MAX,
 };
 
 static const char *const database_names[_HISTORY_DB_MAX] = {
-	[HISTORY_DB_META] = "meta",
-	[HISTORY_DB_EVENT] = "event",
-	[HISTORY_DB_AGENT] = "agent",
+	[HISTORY_DB_META] = "meta", [HISTORY_DB_EVENT] = "event", [HISTORY_DB_AGENT] = "agent",
+	[HISTORY_DB_USER] = "user", [HISTORY_DB_USERS] = "users",
 };
 
 struct store_history {
 	struct store_env env;
+	struct store_users *users; /* of the write that runs; NULL: read only */
 	uint64_t keep_bytes, keep_events;
 	uint64_t corrupt;
 };
@@ -50,6 +54,13 @@ int store_history_open(const struct store_history_options *options, store_histor
 	if (history->keep_bytes == 0 || history->keep_bytes > map_bytes / 4 * 3) {
 		history->keep_bytes = map_bytes / 4 * 3;
 	}
+	if (!options->read_only) {
+		history->users =
+			store_users_new(HISTORY_DB_USER, HISTORY_DB_USERS, map_bytes / USERS_SHARE);
+		if (history->users == NULL) {
+			return PR_ENOMEM;
+		}
+	}
 	struct store_env_options env_options = {
 		.path = options->path,
 		.map_bytes = map_bytes,
@@ -71,6 +82,7 @@ void store_history_destroy(store_history_t **history_p)
 		return;
 	}
 	store_env_done(&(*history_p)->env);
+	store_users_destroy(&(*history_p)->users);
 	free(*history_p);
 	*history_p = NULL;
 }
@@ -240,7 +252,7 @@ static bool event_count(struct store_txn *txn, struct store_agent *state,
 	return true;
 }
 
-static int batch_append(struct store_txn *txn, struct store_batch *batch,
+static int batch_append(struct store_txn *txn, struct store_users *users, struct store_batch *batch,
                         struct store_writer *writer)
 {
 	struct store_agent state;
@@ -262,6 +274,7 @@ static int batch_append(struct store_txn *txn, struct store_batch *batch,
 		store_writer_start(writer);
 		store_row_write(writer, row);
 		store_txn_put(txn, HISTORY_DB_EVENT, &key, writer);
+		store_users_note(users, &batch->agent, row, &key);
 		batch->stored++;
 	}
 	agent_save(txn, &state);
@@ -273,15 +286,18 @@ static int append_body(struct store_txn *txn, void *arg)
 {
 	_cleanup_(store_writer_done) struct store_writer writer = { 0 };
 	struct append_args *args = arg;
+	struct store_users *users = args->history->users;
 	size_t stored = 0;
 
+	store_users_begin(users, txn);
 	for (size_t i = 0; i < args->count; i++) {
-		int err = batch_append(txn, &args->batches[i], &writer);
+		int err = batch_append(txn, users, &args->batches[i], &writer);
 		if (err != PR_OK) {
 			return err;
 		}
 		stored += args->batches[i].stored;
 	}
+	store_users_end(users);
 	prune(args->history, txn, 2 * stored + PRUNE_EXTRA, /* always= */ false);
 	return txn->err;
 }
@@ -433,6 +449,42 @@ int store_history_read(store_history_t *history, const struct store_range *range
 	return txn.err;
 }
 
+int store_history_row(store_history_t *history, const struct store_position *position,
+                      void (*visit)(void *arg, const struct store_row *row), void *arg)
+{
+	_cleanup_(store_txn_done) struct store_txn txn = { 0 };
+	struct store_key key = store_key_bytes(position->bytes, sizeof(position->bytes));
+	struct store_row row;
+
+	int err = store_txn_read(&txn, &history->env);
+	if (err != PR_OK) {
+		return err;
+	}
+	_cleanup_(store_cursor_done) struct store_cursor cursor = { 0 };
+	store_cursor_open(&cursor, &txn, HISTORY_DB_EVENT);
+	if (!store_cursor_seek(&cursor, &key) || cursor.key.mv_size != key.size_bytes ||
+	    memcmp(cursor.key.mv_data, key.bytes, key.size_bytes) != 0) {
+		return txn.err == PR_OK ? PR_ENOENT : txn.err;
+	}
+	err = store_row_read(&cursor, &row);
+	if (err == PR_OK) {
+		visit(arg, &row);
+	}
+	return err;
+}
+
+int store_history_users(store_history_t *history, struct store_user_place *place, size_t max_rows,
+                        bool (*visit)(void *arg, const struct store_user *user), void *arg,
+                        bool *ret_more)
+{
+	_cleanup_(store_txn_done) struct store_txn txn = { 0 };
+	int err = store_txn_read(&txn, &history->env);
+
+	return err == PR_OK ? store_users_read(&txn, HISTORY_DB_USER, place, max_rows, visit, arg,
+	                                       ret_more)
+	                    : err;
+}
+
 /* Time of the event at one end of the history; 0: none. */
 static uint64_t time_at(struct store_txn *txn, MDB_cursor_op op)
 {
@@ -470,6 +522,8 @@ int store_history_stats(store_history_t *history, struct store_history_stats *re
 		.corrupt = history->corrupt,
 		.oldest_wall_ns = time_at(&txn, MDB_FIRST),
 		.newest_wall_ns = time_at(&txn, MDB_LAST),
+		.users = store_txn_count(&txn, HISTORY_DB_USER),
+		.users_refused = store_users_refused(&txn, HISTORY_DB_USERS),
 	};
 	if (txn.err == PR_OK) {
 		*ret_stats = stats;

@@ -48,6 +48,9 @@ struct store_row {
 	struct codec_event event;
 	struct store_end_names src, dst;
 	const char *rule_comment; /* of the rule under that revision; empty or NULL: none */
+	/** Endpoint of this agent at which its user was, for store_history_users(); null UUID: not
+	 * told; NULL: it does not count. Not stored. */
+	const struct pr_uuid *user_at;
 };
 
 /** What an agent's numbers tell. */
@@ -126,6 +129,58 @@ int store_history_read(store_history_t *history, const struct store_range *range
                        bool (*visit)(void *arg, const struct store_row *row), void *arg,
                        bool *ret_more) _must_check_;
 
+/** The row at a place; PR_ENOENT: it is not there any more. */
+int store_history_row(store_history_t *history, const struct store_position *position,
+                      void (*visit)(void *arg, const struct store_row *row),
+                      void *arg) _must_check_;
+
+/* ---- users: who was seen where, counted as events are committed ---- */
+
+#define STORE_USERS_PER_AGENT_MAX 4096
+#define STORE_USER_PROGRAMS_MAX   8
+#define STORE_USER_LAST_MAX       8
+#define STORE_USER_EXE_BYTES      129
+
+struct store_user_program {
+	char exe[STORE_USER_EXE_BYTES];
+	uint64_t connections;
+	uint64_t last_wall_ns;
+};
+
+/** A user (number and name) at one endpoint. */
+struct store_user {
+	struct pr_uuid agent, endpoint;
+	uint32_t uid;
+	char name[33];        /* empty: none */
+	uint64_t connections; /* events with it, since the first */
+	uint64_t denied;      /* of these, denied or rejected */
+	uint64_t first_wall_ns, last_wall_ns;
+	struct store_user_program programs[STORE_USER_PROGRAMS_MAX]; /* used last */
+	size_t program_count;
+	uint64_t programs_gone;                          /* times that one made room for another */
+	struct store_position last[STORE_USER_LAST_MAX]; /* newest events, newest first */
+	size_t last_count;
+};
+
+/** Where reading of users stands; zero: at the start. */
+struct store_user_place {
+	uint8_t bytes[72];
+	size_t size_bytes;
+};
+
+/**
+ * Read on among the users, in no order that means something, and stop after @p max_rows.
+ *
+ * An agent has at most STORE_USERS_PER_AGENT_MAX of them and all together take no more than a
+ * fraction of the file. Beyond it those that were not seen for 30 days make room, then new ones are
+ * refused, and counted.
+ *
+ * @param ret_more  True: the end was not reached.
+ */
+int store_history_users(store_history_t *history, struct store_user_place *place, size_t max_rows,
+                        bool (*visit)(void *arg, const struct store_user *user), void *arg,
+                        bool *ret_more) _must_check_;
+
 struct store_history_stats {
 	uint64_t events;         /* stored now */
 	uint64_t bytes;          /* that they take */
@@ -135,6 +190,8 @@ struct store_history_stats {
 	uint64_t corrupt;        /* rows skipped by this handle */
 	uint64_t oldest_wall_ns; /* 0: none */
 	uint64_t newest_wall_ns;
+	uint64_t users;         /* rows of store_history_users() */
+	uint64_t users_refused; /* events whose user found no room there, since ever */
 };
 int store_history_stats(store_history_t *history,
                         struct store_history_stats *ret_stats) _must_check_;

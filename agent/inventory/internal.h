@@ -5,6 +5,7 @@
 
 #include "agent/inventory/inventory.h"
 #include "agent/inventory/listeners.h"
+#include "agent/inventory/sessions.h"
 
 #define NETWORK_MAX 256
 

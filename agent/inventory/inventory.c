@@ -39,7 +39,7 @@ struct inventory {
 	struct item *head, **tail;
 
 	/* the thread's own from here on */
-	char *socket_path;
+	char *socket_path, *utmp_path;
 	struct host_facts facts;
 	uint8_t *host_bytes; /* last host document sent, to see a change */
 	size_t host_size_bytes;
@@ -98,6 +98,12 @@ static void host_refresh(inventory_t *inventory)
 	codec_doc_t *doc = host_endpoint(&inventory->facts);
 	if (doc != NULL && inventory->listeners != NULL) {
 		(void)listeners_add(inventory->listeners, 0, doc);
+	}
+	if (doc != NULL && inventory->utmp_path[0] != '\0') {
+		sessions_add(inventory->utmp_path, doc);
+	} else if (doc != NULL) {
+		codec_doc_set_text(doc, CODEC_ENDPOINT_SESSIONS_LACK,
+		                   "not read: the agent's configuration says utmp = none");
 	}
 	if (doc == NULL || codec_doc_encode(doc, &bytes, &size_bytes) != PR_OK) {
 		codec_doc_destroy(&doc);
@@ -400,7 +406,9 @@ int inventory_start(const struct inventory_options *options, inventory_t **ret_i
 	inventory->stop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	inventory->socket_path =
 		strdup(options->docker_socket != NULL ? options->docker_socket : "");
-	if (inventory->change_fd < 0 || inventory->stop_fd < 0 || inventory->socket_path == NULL) {
+	inventory->utmp_path = strdup(options->utmp != NULL ? options->utmp : "");
+	if (inventory->utmp_path == NULL || inventory->change_fd < 0 || inventory->stop_fd < 0 ||
+	    inventory->socket_path == NULL) {
 		return PR_ENOMEM;
 	}
 	int ret = pthread_create(&inventory->thread, NULL, inventory_run, inventory);
@@ -431,6 +439,7 @@ void inventory_destroy(inventory_t **inventory_p)
 	(void)pthread_mutex_destroy(&inventory->lock);
 	free(inventory->host_bytes);
 	free(inventory->socket_path);
+	free(inventory->utmp_path);
 	free(inventory);
 	*inventory_p = NULL;
 }

@@ -53,6 +53,7 @@ struct inventory_options {
 	struct pr_uuid host;
 	const char *host_name; /* "" or NULL: the system's */
 	const char *agent_version;
+	const char *utmp; /* login sessions; "" or NULL: not read */
 };
 
 /**

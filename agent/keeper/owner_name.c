@@ -58,8 +58,9 @@ static void name_here(owner_t *owner, uint32_t uid, char ret_name[static 33])
 	if (fd >= 0 && passwd_read(owner, fd, uid, ret_name)) {
 		return;
 	}
-	if (getpwuid_r(uid, &entry, buffer, sizeof(buffer), &found) == 0 && found != NULL) {
-		(void)snprintf(ret_name, 33, "%.32s", entry.pw_name);
+	if (getpwuid_r(uid, &entry, buffer, sizeof(buffer), &found) == 0 && found != NULL &&
+	    strlen(entry.pw_name) <= 32) {
+		(void)snprintf(ret_name, 33, "%s", entry.pw_name);
 	}
 }
 

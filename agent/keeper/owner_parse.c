@@ -256,7 +256,8 @@ bool owner_mounts_risky(const char *text)
 	return false;
 }
 
-/* No control characters: such a line is passed over. */
+/* No control characters, and short enough to be told whole, for cut it would be the name of another
+ * user: else such a line is passed over. */
 static bool name_good(const char *text, size_t length)
 {
 	for (size_t i = 0; i < length; i++) {
@@ -264,7 +265,7 @@ static bool name_good(const char *text, size_t length)
 			return false;
 		}
 	}
-	return length > 0;
+	return length > 0 && length < NAME_BYTES;
 }
 
 /* name:password:uid:... */
@@ -290,7 +291,6 @@ bool owner_passwd_find(const char *text, size_t size_bytes, uint32_t uid, char r
 		if (digits && at < line_end && at > password_end + 1 && number == uid &&
 		    name_good(text, (size_t)(name_end - text))) {
 			size_t length = (size_t)(name_end - text);
-			length = length < NAME_BYTES ? length : NAME_BYTES - 1;
 			memcpy(ret_name, text, length);
 			memset(ret_name + length, 0, NAME_BYTES - length);
 			return true;

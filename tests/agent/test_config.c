@@ -70,6 +70,8 @@ int main(void)
 	test_check("docker_socket = run/docker.sock\n", "absolute", "a relative socket path");
 	test_check("docker_socket = None\n", "absolute", "almost none");
 	test_check("docker_socket = none\n", NULL, "none");
+	test_check("utmp = run/utmp\n", "utmp must be an absolute path", "a relative utmp");
+	test_check("utmp = none\n", NULL, "no utmp");
 	memset(text + 7, 'n', 200);
 	test_check(text, NULL, "a name of 200 bytes");
 	text[207] = 'n';

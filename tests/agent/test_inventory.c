@@ -1,5 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
+#include <fcntl.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
+#include <utmp.h>
 
 #include "agent/inventory/internal.h"
 #include "base/err.h"
@@ -88,11 +94,53 @@ static void test_others(const struct host_facts *facts)
 	ok(read_text("[]", facts, &change) == PR_EMALF, "not an object");
 }
 
+/* Does the host come to be told with so many sessions, and a lack or none? 10 s at most. */
+static bool told(inventory_t *inventory, size_t sessions, bool lack)
+{
+	for (unsigned i = 0; i < 10000; i++) {
+		struct inventory_change change;
+		while (inventory_next(inventory, &change) == PR_OK) {
+			const codec_doc_t *doc = change.endpoint;
+			bool good = change.kind == INVENTORY_HOST &&
+			            codec_doc_count(doc, CODEC_ENDPOINT_SESSIONS) == sessions &&
+			            (codec_doc_text(doc, CODEC_ENDPOINT_SESSIONS_LACK)[0] !=
+			             '\0') == lack;
+			inventory_change_done(&change);
+			if (good) {
+				return true;
+			}
+		}
+		(void)poll(NULL, 0, 1);
+	}
+	return false;
+}
+
+/* Who logs in or out is told by the next look; what did not change is not sent. */
+static void test_sessions(void)
+{
+	char path[] = "/tmp/portreeve-test-XXXXXX";
+	struct utmp record = { .ut_type = USER_PROCESS, .ut_pid = getpid(), .ut_user = "ana" };
+	const struct inventory_options options = { .utmp = path, .agent_version = "1" };
+	_cleanup_(inventory_destroy) inventory_t *inventory = NULL;
+	int fd = mkstemp(path);
+
+	if (fd < 0 || inventory_start(&options, &inventory) != PR_OK) {
+		ok(false, "inventory starts");
+		return;
+	}
+	ok(told(inventory, 0, false), "nobody is in");
+	ok(write(fd, &record, sizeof(record)) == sizeof(record) && told(inventory, 1, false),
+	   "who logs in is told");
+	ok(unlink(path) == 0 && told(inventory, 0, true), "and that the file has gone");
+	close(fd);
+}
+
 int main(void)
 {
 	static struct host_facts facts = { .name = "dockersrv" };
 	test_networks(&facts);
 	test_running(&facts);
 	test_others(&facts);
+	test_sessions();
 	return tap_done();
 }

@@ -181,6 +181,7 @@ static void explain_answer(struct serve *serve, const codec_doc_t *request)
 	codec_doc_set_text(rule, CODEC_EXPLAIN_RULE_OUTCOME, "no");
 	codec_doc_add_text(rule, CODEC_EXPLAIN_RULE_FIELDS, "source");
 	codec_doc_add_text(rule, CODEC_EXPLAIN_RULE_FIELDS, "port");
+	codec_doc_add_text(rule, CODEC_EXPLAIN_RULE_BECAUSE, "user ana is in @ops\033[2J");
 	answer(serve, rule);
 	codec_doc_set_text(explanation, CODEC_EXPLANATION_VERDICT,
 	                   process[0] != '\0' ? process : "denied");
@@ -226,6 +227,21 @@ static void groups_answer(struct serve *serve)
 	codec_doc_set_u64(group, CODEC_GROUP_RULES, 2);
 	codec_doc_add_text(group, CODEC_GROUP_LINES, "group web select name web*");
 	answer(serve, group);
+	say_end(serve, true);
+}
+
+static void usergroups_answer(struct serve *serve, const codec_doc_t *request)
+{
+	codec_doc_t *usergroup = codec_doc_new(CODEC_USERGROUP);
+
+	codec_doc_set_text(usergroup, CODEC_USERGROUP_NAME, "ops");
+	codec_doc_set_u64(usergroup, CODEC_USERGROUP_RULES, 2);
+	if (strcmp(codec_doc_text(request, CODEC_USERGROUPS_GET_NAME), "empty") != 0) {
+		codec_doc_add_text(usergroup, CODEC_USERGROUP_MEMBERS, "3 ana\033[2J");
+		codec_doc_add_text(usergroup, CODEC_USERGROUP_MEMBERS, "4 1000");
+	}
+	codec_doc_add_text(usergroup, CODEC_USERGROUP_LINES, "usergroup ops member ana, 1000");
+	answer(serve, usergroup);
 	say_end(serve, true);
 }
 
@@ -279,6 +295,9 @@ static void controller_answer(struct serve *serve, const codec_doc_t *request)
 		return;
 	case CODEC_GROUPS_GET:
 		groups_answer(serve);
+		return;
+	case CODEC_USERGROUPS_GET:
+		usergroups_answer(serve, request);
 		return;
 	case CODEC_MODE_SET:
 		(void)snprintf(text, sizeof(text), "mode %s of %s",
@@ -336,11 +355,52 @@ static void events_answer(struct serve *serve, const codec_doc_t *request)
 	serve->next_ns = pr_clock_monotonic_ns() + LIVE_NS;
 }
 
+/* In two pieces; one user's, with a connection. */
+static void users_answer(struct serve *serve, const codec_doc_t *request)
+{
+	const char *name = codec_doc_text(request, CODEC_USERS_GET_NAME);
+	size_t after_bytes = 0;
+	(void)codec_doc_blob(request, CODEC_USERS_GET_AFTER, &after_bytes);
+	bool second = after_bytes == 5;
+	struct pr_uuid id = sample_uuid(SAMPLE_SRC), host = sample_uuid(SAMPLE_DST);
+	codec_doc_t *seen = codec_doc_new(CODEC_USER_SEEN);
+
+	if (strcmp(name, "nobody") == 0) {
+		codec_doc_destroy(&seen);
+		say_end(serve, true);
+		return;
+	}
+	codec_doc_set_uuid(seen, CODEC_USER_SEEN_AGENT, &host);
+	codec_doc_set_uuid(seen, CODEC_USER_SEEN_ENDPOINT, second ? &host : &id);
+	codec_doc_set_u64(seen, CODEC_USER_SEEN_UID, second ? 1000 : 33);
+	codec_doc_set_text(seen, CODEC_USER_SEEN_NAME, second ? "ana" : "=www\xe2\x80\xae\033[2J");
+	codec_doc_set_text(seen, CODEC_USER_SEEN_ENDPOINT_NAME, second ? "dockersrv" : "apache");
+	codec_doc_set_text(seen, CODEC_USER_SEEN_KIND, second ? "host" : "container");
+	codec_doc_set_text(seen, CODEC_USER_SEEN_HOST_NAME, "dockersrv");
+	codec_doc_set_u64(seen, CODEC_USER_SEEN_CONNECTIONS, 7);
+	codec_doc_set_u64(seen, CODEC_USER_SEEN_DENIED, 2);
+	codec_doc_set_u64(seen, CODEC_USER_SEEN_FIRST, 1795476245000000000ULL);
+	codec_doc_set_u64(seen, CODEC_USER_SEEN_LAST, 1795476245123000000ULL + second);
+	codec_doc_add_text(seen, CODEC_USER_SEEN_PROGRAMS, "7 1795476245123000000 /usr/bin/cu rl");
+	answer(serve, seen);
+	if (name[0] != '\0') {
+		say_event(serve, 1);
+	}
+	if (!second) {
+		codec_doc_t *more = codec_doc_new(CODEC_USERS_MORE);
+		codec_doc_set_blob(more, CODEC_USERS_MORE_AFTER, (const uint8_t *)"after", 5);
+		answer(serve, more);
+	}
+	say_end(serve, second);
+}
+
 static void recorder_answer(struct serve *serve, const codec_doc_t *request)
 {
 	serve->id = codec_doc_u64(request, 0);
 	if (codec_doc_type(request) == CODEC_STATUS_GET) {
 		say_status(serve, "recorder");
+	} else if (codec_doc_type(request) == CODEC_USERS_GET) {
+		users_answer(serve, request);
 	} else {
 		events_answer(serve, request);
 	}

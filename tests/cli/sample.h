@@ -112,6 +112,13 @@ static inline codec_doc_t *sample_endpoint(const char *name, const char *kind)
 	codec_doc_add_text(doc, CODEC_ENDPOINT_LISTENERS, "tcp/80 4711 apache2");
 	codec_doc_add_text(doc, CODEC_ENDPOINT_GROUPS, "apache");
 	codec_doc_add_text(doc, CODEC_ENDPOINT_GROUPS, "web");
+	if (strcmp(kind, "host") == 0) {
+		codec_doc_add_text(doc, CODEC_ENDPOINT_SESSIONS,
+		                   "1795476245 4711 pts/0 ana 192.0.2.7");
+		codec_doc_add_text(doc, CODEC_ENDPOINT_SESSIONS,
+		                   "1795476245 4712 %2D a%20b%1B[2J%FF -");
+		codec_doc_set_text(doc, CODEC_ENDPOINT_SESSIONS_LACK, "3 more are left out");
+	}
 	codec_doc_set_u64(doc, CODEC_ENDPOINT_REPORTED, 1795476245123000000ULL);
 	return doc;
 }

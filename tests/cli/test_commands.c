@@ -222,6 +222,13 @@ static void test_drafts(void)
 	ok(RUN("group", "create", "web", "select", "name", "w*") == 0 &&
 	           strcmp(out_text, "add|group web select name w*|0|0\n") == 0,
 	   "group create");
+	ok(RUN("usergroup", "create", "ops", "member", "ana,", "ben") == 0 &&
+	           strcmp(out_text, "add|usergroup ops member ana, ben|0|0\n") == 0,
+	   "usergroup create: %s", out_text);
+	ok(RUN("policy", "rm", "usergroup", "ops") == 0 &&
+	           strcmp(out_text, "rm-usergroup|ops|0|0\n") == 0,
+	   "policy rm usergroup");
+	ok(RUN("policy", "rm", "usergroup") == 2, "without a name: 2");
 	ok(RUN("policy", "diff") == 0 &&
 	           strstr(out_text, "--- revision 41\n+++ draft\n") == out_text &&
 	           strstr(out_text, "\n-# \\x1b[2J\n+# draft\n") != NULL,
@@ -270,8 +277,8 @@ static void test_edit(void)
 static void test_questions(void)
 {
 	ok(RUN("explain", "a", "b", "tcp/1") == 10 &&
-	           strstr(out_text, "rule 10 allow \\x1b[2J\n     no: another source, port\n") !=
-	                   NULL &&
+	           strstr(out_text, "rule 10 allow \\x1b[2J\n     no: another source, port\n"
+	                            "     user ana is in @ops\\x1b[2J\n") != NULL &&
 	           strstr(out_text, "in observe it passes all the same") != NULL,
 	   "explain, denied: 10: %s", out_text);
 	ok(RUN("explain", "a", "b", "tcp/1", "--process", "allowed", "--json") == 0 &&
@@ -300,6 +307,20 @@ static void test_questions(void)
 	ok(RUN("group", "list", "--json") == 0 &&
 	           strstr(out_text, "\"lines\":[\"group web select name web*\"]") != NULL,
 	   "in JSON");
+	ok(RUN("usergroup", "list") == 0 &&
+	           strstr(out_text, "@ops       2        2      usergroup ops member") != NULL,
+	   "usergroup list: %s", out_text);
+	ok(RUN("usergroup", "members", "ops") == 0 &&
+	           strcmp(out_text, "USER        LINE\nana\\x1b[2J  3\n1000        4\n") == 0,
+	   "usergroup members, hostile names inert: %s", out_text);
+	ok(RUN("usergroup", "members", "@empty") == 0 && strstr(err_text, "no members") == NULL &&
+	           RUN("usergroup", "members", "empty") == 0 &&
+	           strstr(err_text, "no members") != NULL,
+	   "an empty one is said");
+	ok(RUN("usergroup", "members", "ops", "--json") == 0 &&
+	           strstr(out_text, "\"members\":[{\"user\":\"ana\\u001B[2J\",\"line\":3},") !=
+	                   NULL,
+	   "exact in JSON: %s", out_text);
 }
 
 static void test_tables(void)
@@ -341,6 +362,39 @@ static void test_events(void)
 	           strstr(err_text, "at 1") != NULL,
 	   "a query error has a place and a suggestion");
 	ok(RUN("events", "--since", "soon") == 2, "a time that is none: 2");
+}
+
+static void test_users(void)
+{
+	ok(RUN("users") == 0 && strstr(out_text, "\nana ") != NULL &&
+	           strstr(out_text, "\nana ") < strstr(out_text, "\n=www") &&
+	           strstr(out_text, "apache(C)  dockersrv  7            2 ") != NULL,
+	   "users: newest first, with place and counts: %s", out_text);
+	ok(strchr(out_text, '\033') == NULL && strstr(out_text, "\xe2\x80\xae") == NULL &&
+	           strstr(out_text, "\\x1b[2J") != NULL,
+	   "hostile names are inert");
+	ok(strstr(out_text, "\nSessions\nUSER ") != NULL &&
+	           strstr(out_text, "ana             dockersrv  pts/0  192.0.2.7  4711") != NULL &&
+	           strstr(err_text, "sessions on dockersrv: 3 more are left out") != NULL,
+	   "who is logged in, and what the host does not tell: %s", err_text);
+	ok(RUN("users", "ana") == 0 && strstr(out_text, "\nPrograms\n") != NULL &&
+	           strstr(out_text, "/usr/bin/cu rl ") != NULL &&
+	           strstr(out_text, "\nLast connections\n") != NULL &&
+	           strstr(out_text, "4711") != NULL && strstr(out_text, "4712") == NULL,
+	   "one user: programs, connections, his own sessions");
+	ok(RUN("users", "--json") == 0 &&
+	           strstr(out_text, "{\"type\":\"seen\",\"uid\":1000,\"user\":\"ana\",") ==
+	                   out_text &&
+	           strstr(out_text, "\"user\":\"=www\xe2\x80\xae\\u001B[2J\"") != NULL &&
+	           strstr(out_text,
+	                  "\"user\":\"a b\\u001B[2J%FF\",\"line\":\"-\",\"from\":null,") != NULL &&
+	           strstr(out_text, "{\"type\":\"sessions_lack\",\"host\":\"dockersrv\",") != NULL,
+	   "in JSON, names exact: %s", out_text);
+	ok(RUN("users", "ana", "--json", "-n", "1") == 0 &&
+	           strstr(out_text, "\"type\":\"connection\"") != NULL && lines_of(out_text) == 5,
+	   "one user in JSON: %s", out_text);
+	ok(RUN("users", "nobody") == 3 && strstr(err_text, "no user 'nobody'") != NULL,
+	   "one that was never seen: 3");
 }
 
 /* ---- when nobody answers ---- */
@@ -517,6 +571,7 @@ int main(void)
 	test_questions();
 	test_tables();
 	test_events();
+	test_users();
 	test_forged(&fake);
 	test_follow(&fake, &recorder);
 	test_broken_pipe();

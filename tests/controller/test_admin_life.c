@@ -111,6 +111,34 @@ static void test_changes(void)
 	ok(is_error(change(&ana, "rm-group", "web", 0, 0), "PR_ENOENT"), "and none twice");
 }
 
+static void test_usergroup_changes(void)
+{
+	ok(ok_says(change(&ana, "add", "usergroup ops member ana, from, alpha", 0, 0),
+	           "added: usergroup ops member ana, from, alpha; undo: portreeve policy rm "
+	           "usergroup ops"),
+	   "a usergroup, its members' names as they are, and how to undo it");
+	ok(ok_says(change(&ana, "add", "usergroup ops member 1000", 0, 0),
+	           "undo: portreeve policy edit"),
+	   "one line more is not undone by taking all out");
+	ok(ok_says(change(&ana, "add", "allow user @ops from alpha to beta tcp/22", 0, 0), "rm 10"),
+	   "a rule on it");
+	ok(is_error(change(&ana, "rm-usergroup", "ops", 0, 0), "PR_EPOLICY"),
+	   "one that is named stays");
+	ok(is_error(change(&ana, "add", "deny user ops from any to any any", 0, 0), "PR_EPOLICY"),
+	   "its name without the mark is refused");
+	ok(ok_says(change(&ana, "rm", "", 10, 0), "rule 10 is out") &&
+	           ok_says(change(&ana, "rm-usergroup", "@ops", 0, 0),
+	                   "usergroup ops is out; undo: portreeve policy edit"),
+	   "then it goes, both lines");
+	ok(error_says(change(&ana, "rm-usergroup", "ops", 0, 0), "PR_ENOENT",
+	              "there is no usergroup 'ops'"),
+	   "and not twice");
+	ok(ok_says(change(&ana, "add", "usergroup ops member ana", 0, 0), "ops") &&
+	           ok_says(change(&ana, "rm-usergroup", "ops", 0, 0),
+	                   "undo: portreeve policy add 'usergroup ops member ana'"),
+	   "one of one line is put back by a command");
+}
+
 static void test_wrong_changes(void)
 {
 	ok(error_says(change(&ana, "add", "allow from alpa to beta tcp/80", 0, 0), "PR_ENOENT",
@@ -349,6 +377,63 @@ static void test_explain(void)
 	   "a wrong name");
 }
 
+static const codec_doc_t *explain_user(const char *user)
+{
+	codec_doc_t *ask = codec_doc_new(CODEC_EXPLAIN_GET);
+
+	sent_clear();
+	codec_doc_set_text(ask, CODEC_EXPLAIN_GET_SRC, "alpha");
+	codec_doc_set_text(ask, CODEC_EXPLAIN_GET_DST, "beta");
+	codec_doc_set_text(ask, CODEC_EXPLAIN_GET_SERVICE, "tcp/22");
+	codec_doc_set_text(ask, CODEC_EXPLAIN_GET_USER, user);
+	say(&ana, ask);
+	return answer();
+}
+
+static void test_usergroups(void)
+{
+	policy_commit("mode observe default\nusergroup ops member ana\nusergroup ops member 1000\n"
+	              "usergroup empty\n"
+	              "rule 10 allow user @ops from any to any tcp/22\n"
+	              "rule 20 allow from host alpha to host beta tcp/80 process /bin/web\n");
+	const codec_doc_t *rule = explain_user("1000");
+	ok(is_type(rule, CODEC_EXPLAIN_RULE) &&
+	           codec_doc_count(rule, CODEC_EXPLAIN_RULE_BECAUSE) == 1 &&
+	           strcmp(codec_doc_item(rule, CODEC_EXPLAIN_RULE_BECAUSE, 0),
+	                  "user 1000 is in @ops by line 3: usergroup ops member 1000") == 0 &&
+	           verdict_is(answer(), "allowed", 10),
+	   "explain says by which line a user is in a usergroup: %s",
+	   codec_doc_item(rule, CODEC_EXPLAIN_RULE_BECAUSE, 0));
+	rule = explain_user("carl");
+	ok(codec_doc_count(rule, CODEC_EXPLAIN_RULE_BECAUSE) == 0 &&
+	           strcmp(codec_doc_text(rule, CODEC_EXPLAIN_RULE_OUTCOME), "no") == 0,
+	   "who is not in it is denied");
+	sent_clear();
+	say(&ana, codec_doc_new(CODEC_USERGROUPS_GET));
+	const codec_doc_t *got = answer();
+	ok(is_type(got, CODEC_USERGROUP) &&
+	           strcmp(codec_doc_text(got, CODEC_USERGROUP_NAME), "ops") == 0 &&
+	           codec_doc_u64(got, CODEC_USERGROUP_RULES) == 1 &&
+	           codec_doc_count(got, CODEC_USERGROUP_LINES) == 2 &&
+	           codec_doc_count(got, CODEC_USERGROUP_MEMBERS) == 2 &&
+	           strcmp(codec_doc_item(got, CODEC_USERGROUP_MEMBERS, 1), "3 1000") == 0 &&
+	           is_type(answer(), CODEC_USERGROUP) && is_type(answer(), CODEC_END),
+	   "which usergroups there are, and who is in them by which line");
+	codec_doc_t *ask = codec_doc_new(CODEC_USERGROUPS_GET);
+	codec_doc_set_text(ask, CODEC_USERGROUPS_GET_NAME, "@empty");
+	sent_clear();
+	say(&ana, ask);
+	got = answer();
+	ok(is_type(got, CODEC_USERGROUP) && codec_doc_count(got, CODEC_USERGROUP_MEMBERS) == 0 &&
+	           is_type(answer(), CODEC_END),
+	   "one alone");
+	ask = codec_doc_new(CODEC_USERGROUPS_GET);
+	codec_doc_set_text(ask, CODEC_USERGROUPS_GET_NAME, "opz");
+	sent_clear();
+	say(&ana, ask);
+	ok(is_error(answer(), "PR_ENOENT"), "none of that name");
+}
+
 static void test_reach(void)
 {
 	codec_doc_t *ask = codec_doc_new(CODEC_REACH_GET);
@@ -450,6 +535,7 @@ int main(void)
 	host_put(&alpha, "192.0.2.1");
 	host_put(&beta, "192.0.2.2");
 	test_changes();
+	test_usergroup_changes();
 	test_wrong_changes();
 	test_trial();
 	test_trial_restart();
@@ -459,6 +545,7 @@ int main(void)
 	test_explain();
 	test_reach();
 	test_groups();
+	test_usergroups();
 	test_audit();
 	bench_stop();
 	return tap_done();

@@ -60,9 +60,7 @@ static const char groups[] =
 	"group hosts select kind host\n"
 	"group ona select host hosta kind container\n"
 	"group strange member dd000000-0000-0000-0000-000000000001 select image odd\n"
-	"group nobody\n"
-	"usergroup staff member ana, bob, 1001\n"
-	"usergroup daemons member 33,999\n";
+	"group nobody\n" CASES_USERGROUPS;
 
 static const char *const operands[] = {
 	"web",        "shop",         "front",      "hosts",
@@ -75,7 +73,8 @@ static const char *const services[] = {
 	"tcp",    "icmp/8",     "udp/53 tcp/53",     "icmp6/128 udp/1-100",
 	"icmp",   "proto/132",  "tcp/1500-1600 udp", "tcp/443,1024-65535",
 };
-static const char *const users[] = { "ana", "bob", "carl", "staff", "daemons", "1001", "33", "0" };
+static const char *const users[] = { "ana",    "bob",    "carl",     "1001",  "33",    "0",
+	                             "@staff", "@staff", "@daemons", "@both", "@noone" };
 static const char *const processes[] = { "/usr/sbin/web", "/usr/bin/curl", "/usr/**",
 	                                 "/usr/sbin/*",   "**/java",       "kernel" };
 static const char *const dates[] = { "2027-01-20", "2027-02-01", "2027-03-01" };

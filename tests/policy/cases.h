@@ -8,6 +8,14 @@
 #define CASES_ENDPOINTS 12
 #define CASES_NOW_NS    1800000000000000000ULL /* 2027-01-15 */
 
+/** Part of every policy: members by name, by number, shared with another, none. */
+#define CASES_USERGROUPS                        \
+	"usergroup staff member ana, 1001\n"    \
+	"usergroup daemons member 33,999\n"     \
+	"usergroup both member ana, carl, 33\n" \
+	"usergroup noone\n"                     \
+	"usergroup staff member bob\n"
+
 struct cases_random {
 	uint64_t state; /* not 0 */
 };

@@ -134,6 +134,47 @@ static void test_remove(void)
 	policy_model_destroy(&without);
 }
 
+#define USERS                                                    \
+	"usergroup ops member ana\n"                             \
+	"usergroup ops member 1000\n"                            \
+	"group ops\n"                                            \
+	"rule 10 allow user @ops from any to any tcp/22 # why\n" \
+	"expect allow from any to any tcp/22 to-user @ops\n"
+
+static void test_usergroups(void)
+{
+	policy_model_t *without = NULL, *more = NULL;
+
+	policy_model_destroy(&model);
+	policy_model_destroy(&changed);
+	if (policy_text_parse(USERS, strlen(USERS), &errors, &model) != PR_OK) {
+		bail("the text of this test has an error");
+	}
+	ok(policy_change_usergroup_remove(model, "ops", &errors, &without) == PR_EPOLICY &&
+	           errors.count == 2 && errors.items[0].line == 2 && errors.items[0].column == 20,
+	   "a usergroup that is named stays, and it is said where: %s", errors.items[0].message);
+	ok(policy_change_usergroup_remove(model, "web", &errors, &without) == PR_ENOENT,
+	   "no such usergroup");
+	ok(policy_change_add(model, "usergroup dev member bob", &errors, &more, NULL, NULL) ==
+	                   PR_OK &&
+	           policy_model_line(more, 2)->kind == POLICY_LINE_USERGROUP &&
+	           policy_change_usergroup_remove(more, "dev", &errors, &without) == PR_OK &&
+	           policy_model_line_count(without) == 5,
+	   "one more goes behind the others, and out again");
+	policy_model_destroy(&without);
+	policy_model_destroy(&more);
+	ok(policy_change_add(model, "allow user ops from any to any tcp/23", &errors, &more, NULL,
+	                     NULL) == PR_EPOLICY,
+	   "its name without the mark: %s", errors.items[0].message);
+	ok(policy_change_move(model, 10, 20, &errors, &changed) == PR_OK &&
+	           policy_model_rule(changed, 0)->user.kind == POLICY_USER_GROUP,
+	   "a rule that moves keeps its usergroup");
+	policy_model_destroy(&changed);
+	ok(policy_change_group_remove(model, "ops", &errors, &changed) == PR_OK &&
+	           policy_model_usergroup_count(changed) == 1,
+	   "a group of the same name is another thing");
+}
+
 static void test_move(void)
 {
 	reset();
@@ -176,6 +217,7 @@ int main(void)
 	test_add();
 	test_add_to_the_last();
 	test_remove();
+	test_usergroups();
 	test_move();
 	test_status();
 	policy_model_destroy(&model);

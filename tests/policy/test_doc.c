@@ -87,6 +87,6 @@ int main(void)
 			try_policy(block);
 		}
 	}
-	ok(count == 4, "the document has its 4 blocks");
+	ok(count == 5, "the document has its 5 blocks");
 	return tap_done();
 }

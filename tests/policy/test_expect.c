@@ -123,6 +123,24 @@ static void test_each_member(void)
 	   "every member must pass: the second does not");
 }
 
+#define OPS "usergroup ops member ana, 1000\nrule 10 allow user @ops from web to db tcp/22\n"
+
+static void test_usergroups(void)
+{
+	ok(run(OPS "expect allow user @ops from web to db tcp/22\n") == PR_OK &&
+	           result.failed == 0 && result.untried == 0,
+	   "a usergroup stands for each of its members");
+	ok(run("usergroup ops member ana, 1000\nrule 10 allow user ana from web to db tcp/22\n"
+	       "expect allow user @ops from web to db tcp/22\n") == PR_OK &&
+	           result.failed == 1 && failure.outcome == POLICY_EXPECT_DENIED,
+	   "one of them that is denied is enough");
+	ok(run(OPS "expect deny user carl from web to db tcp/22\n") == PR_OK && result.failed == 0,
+	   "who is no member is denied");
+	ok(run("usergroup nil\nexpect deny to-user @nil from web to db tcp/22\n") == PR_OK &&
+	           result.untried == 1,
+	   "an empty one is nobody to try it with");
+}
+
 static void test_bounds(void)
 {
 	ok(run("expect allow from gone to db tcp/80\nexpect deny from host nosuch to db "
@@ -144,6 +162,7 @@ int main(void)
 	test_who();
 	test_failures();
 	test_each_member();
+	test_usergroups();
 	test_bounds();
 	return tap_done();
 }

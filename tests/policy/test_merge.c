@@ -102,6 +102,14 @@ int main(void)
 	         "") == PR_EPOLICY &&
 	           errors.count > 0,
 	   "a rule whose group the other took out: %s", errors.items[0].message);
+	ok(merge("", "usergroup ops member ana\nrule 30 allow user @ops from any to web tcp/1\n",
+	         R10, "") == PR_OK &&
+	           strstr(merged, "usergroup ops") != NULL && strstr(merged, "user @ops") != NULL,
+	   "a rule with its usergroup");
+	ok(merge("", "usergroup ops member ana\n", "",
+	         "rule 30 allow user ops from any to web tcp/1\n") == PR_EPOLICY &&
+	           errors.count == 1,
+	   "a usergroup here, a user of its name there: %s", errors.items[0].message);
 	ok(merge("# head\n", "# other\n", R10, "") == PR_ECONFLICT, "a remark is for a person");
 	ok(merge("", "", R10, "") == PR_OK && strstr(merged, "rule 10") == NULL,
 	   "nothing of mine is theirs");

@@ -39,11 +39,11 @@ static const char example[] =
 	"expires 2027-01-31 owner ana  disabled\n"
 	"rule 40 staged deny from any to 10.0.0.0/8 any  comment \"dry run: \\\"x\\\" # no\"\n"
 	"rule 50 reject from host \"a b\" to " U2 " tcp/80 udp icmp icmp/8 icmp6 proto/132,47\n"
-	"rule 45 deny to any any from any to-process /usr/**/x to-user 33 user admins staged\n"
+	"rule 45 deny to any any from any to-process /usr/**/x to-user 33 user @admins staged\n"
 	"rule 60 allow from fd00::/8 to ::1 any process kernel\r\n"
 	"rule 70 allow from caf\xc3\xa9 to any tcp expires 2027-01-31T18:30:00Z\n"
 	"expect allow from apache to wordpress_db tcp/3306 process /usr/sbin/apache2\n"
-	"expect deny from any to wordpress_db tcp/22 user root";
+	"expect deny from any to wordpress_db tcp/22 user root to-user @admins";
 
 /* What rules look like in canonical form, by number. */
 static const char *const canonical[] = {
@@ -52,7 +52,7 @@ static const char *const canonical[] = {
 	"rule 30 deny user macuser from any to dockersrv tcp/22,2200-2299 expires 2027-01-31 "
 	"owner ana disabled",
 	"rule 40 staged deny from any to 10.0.0.0/8 any comment \"dry run: \\\"x\\\" # no\"",
-	"rule 45 staged deny user admins from any to any any to-user 33 to-process /usr/**/x",
+	"rule 45 staged deny user @admins from any to any any to-user 33 to-process /usr/**/x",
 	"rule 50 reject from host \"a b\" to " U2
 	" tcp/80 udp icmp icmp/8 icmp6 proto/132 proto/47",
 	"rule 60 allow from fd00::/8 to ::1 any process kernel",
@@ -113,8 +113,18 @@ static const struct {
 	{ "usergroup u member ,", 1, 20, "user is empty" },
 	{ "usergroup u member 4294967295", 1, 20,
 	  "uid 4294967295 is not between 0 and 4294967294" },
-	{ "usergroup a member x\nusergroup b member a", 2, 1,
+	{ "usergroup a member x\nusergroup b member y, a", 2, 23,
 	  "a usergroup cannot be a member of a usergroup: \"a\"" },
+	{ "usergroup a member x\nusergroup b member y,@a", 2, 22,
+	  "a usergroup cannot be a member of a usergroup: \"a\"" },
+	{ "usergroup ops member x\nrule 1 deny user @opz from any to any any", 2, 18,
+	  "unknown usergroup \"opz\", did you mean \"ops\"?" },
+	{ "rule 1 deny from any to any any to-user @", 1, 41,
+	  "the usergroup's name is missing behind @" },
+	{ "usergroup ops member x\nrule 1 deny from any to any any to-user ops", 2, 41,
+	  "\"ops\" is a usergroup: write @ops, or the uid of a user of that name" },
+	{ "usergroup ops member x\nexpect deny from any to any any user @oops", 2, 38,
+	  "unknown usergroup \"oops\", did you mean \"ops\"?" },
 	{ "rule", 1, 5, "rule number is missing" },
 	{ "rule x deny from any to any any", 1, 6, "rule number \"x\" is not a number" },
 	{ "rule 0 deny from any to any any", 1, 6, "rule number 0 is not between 1 and 999999999" },
@@ -248,6 +258,20 @@ static void test_example(void)
 	ok(policy_model_usergroup_count(model) == 1 &&
 	           policy_model_usergroup(model, 0)->member_count == 3,
 	   "a usergroup has its members");
+	const struct policy_usergroup *admins = policy_model_usergroup_find(model, "admins");
+	ok(admins != NULL && policy_model_usergroup_find(model, "nobody") == NULL &&
+	           policy_usergroup_member(admins, &(struct policy_user){ 1000, NULL }) ==
+	                   &admins->members[2] &&
+	           policy_usergroup_member(admins, &(struct policy_user){ 7, "bob" }) ==
+	                   &admins->members[1] &&
+	           policy_usergroup_member(admins, &(struct policy_user){ 7, "1000" }) == NULL &&
+	           admins->members[1].line == 14,
+	   "is found, and says which member a user is, and its line");
+	char user[POLICY_NAME_MAX_BYTES + 2];
+	ok(policy_user_format(&policy_model_rule_find(model, 45, NULL)->user, user, sizeof(user)) ==
+	                   7 &&
+	           strcmp(user, "@admins") == 0,
+	   "a usergroup is shown with its mark");
 }
 
 static void test_wrong(void)

@@ -134,6 +134,45 @@ static void test_events(struct fake *fake)
 	   "with names and the rule's comment: %s", text);
 }
 
+static codec_doc_t *users_get(const char *name)
+{
+	codec_doc_t *request = codec_doc_new(CODEC_USERS_GET);
+
+	codec_doc_set_u64(request, CODEC_USERS_GET_ID, 6);
+	codec_doc_set_text(request, CODEC_USERS_GET_NAME, name);
+	return request;
+}
+
+static void test_users(struct fake *fake)
+{
+	unsigned rows = 0, newest = 0;
+
+	fake_send(fake, viewer, users_get("www-data"));
+	_cleanup_(codec_doc_destroy) codec_doc_t *seen = fake_doc(fake, viewer, 3000);
+	ok(seen != NULL && codec_doc_type(seen) == CODEC_USER_SEEN &&
+	           codec_doc_u64(seen, CODEC_USER_SEEN_CONNECTIONS) == 50 &&
+	           codec_doc_u64(seen, CODEC_USER_SEEN_UID) == 33 &&
+	           strcmp(codec_doc_text(seen, CODEC_USER_SEEN_ENDPOINT_NAME), "dockersrv") == 0,
+	   "a viewer is told where a user was seen, and how often");
+	for (;;) {
+		_cleanup_(codec_doc_destroy) codec_doc_t *doc = fake_doc(fake, viewer, 3000);
+		if (doc == NULL || codec_doc_type(doc) != CODEC_EVENT_ROW) {
+			ok(doc != NULL && codec_doc_type(doc) == CODEC_END &&
+			           codec_doc_u64(doc, CODEC_END_COUNT) == 9,
+			   "and the end");
+			break;
+		}
+		newest += rows == 0 && fake_row_event(doc).seq == 50;
+		rows++;
+	}
+	ok(rows == 8 && newest == 1, "and his last connections, newest first");
+	fake_send(fake, agent, users_get(""));
+	_cleanup_(codec_doc_destroy) codec_doc_t *refused = fake_doc(fake, agent, 3000);
+	ok(refused != NULL && codec_doc_type(refused) == CODEC_ERROR &&
+	           strcmp(codec_doc_text(refused, CODEC_ERROR_CODE), "PR_EROLE") == 0,
+	   "an agent is not");
+}
+
 static unsigned rows_of(struct fake *fake, uint64_t id, uint64_t *ret_first, bool *ret_complete)
 {
 	unsigned rows = 0;
@@ -391,6 +430,7 @@ int main(void)
 	if (agent != NULL && bus_client_link(agent) == BUS_LINK_UP) {
 		test_again(&fake);
 		test_events(&fake);
+		test_users(&fake);
 		test_queries(&fake);
 		test_follow(&fake);
 		test_roles(&fake);
