@@ -50,6 +50,17 @@ struct store_row {
 	const char *rule_comment; /* of the rule under that revision; empty or NULL: none */
 };
 
+/** Where a row lies: rows are in this order, and no two have the same. */
+struct store_row_key {
+	uint64_t time_wall_ns;
+	struct pr_uuid agent;
+	uint64_t seq;
+};
+
+struct store_row_key store_row_key_of(const struct store_row *row);
+/** Below, at or above 0, as memcmp(). */
+int store_row_key_compare(const struct store_row_key *a, const struct store_row_key *b);
+
 /** What an agent's numbers tell. */
 struct store_agent {
 	struct pr_uuid id;
@@ -125,6 +136,14 @@ int store_history_read(store_history_t *history, const struct store_range *range
                        struct store_position *position,
                        bool (*visit)(void *arg, const struct store_row *row), void *arg,
                        bool *ret_more) _must_check_;
+
+/**
+ * One row. It is borrowed for the call of @p visit, whose result is not looked at.
+ * @retval PR_ENOENT  It is not there, or not any more.
+ */
+int store_history_get(store_history_t *history, const struct store_row_key *key,
+                      bool (*visit)(void *arg, const struct store_row *row),
+                      void *arg) _must_check_;
 
 struct store_history_stats {
 	uint64_t events;         /* stored now */
