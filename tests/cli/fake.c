@@ -11,8 +11,8 @@
 #include "base/clock.h"
 #include "base/err.h"
 #include "codec/codec.h"
+#include "tests/cli/chain.h"
 #include "tests/cli/fake.h"
-#include "tests/cli/sample.h"
 
 #define LIVE_NS (100 * PR_NS_PER_MS) /* a follower gets an event so often */
 
@@ -313,9 +313,38 @@ static void say_lost(struct serve *serve)
 	answer(serve, doc);
 }
 
+/* The story's connections: those at an endpoint, else what the query names. */
+static void joined_answer(struct serve *serve, const codec_doc_t *request)
+{
+	const char *query = codec_doc_text(request, CODEC_EVENTS_GET_QUERY);
+	bool busy = serve->fake->busy;
+
+	for (unsigned i = 0; i < CHAIN_COUNT; i++) {
+		char src[64], dst[64], connection[64], id[PR_UUID_TEXT_BYTES];
+		struct pr_uuid left = chain_uuid((uint8_t)(i + 1)),
+			       right = chain_uuid((uint8_t)(i + 2));
+		(void)snprintf(src, sizeof(src), "uuid:%s", pr_uuid_format(&left, id));
+		(void)snprintf(dst, sizeof(dst), "uuid:%s", pr_uuid_format(&right, id));
+		(void)snprintf(connection, sizeof(connection), "connection:00000000000000a%u", i);
+		bool named = strcmp(query, connection) == 0 || query[0] == '\0';
+		if (named || strcmp(query, src) == 0 || strcmp(query, dst) == 0) {
+			answer(serve, chain_row(i, false));
+			if (busy && !named && i < 2) {
+				answer(serve, chain_row(i, true));
+			}
+		}
+	}
+	say_end(serve, true);
+}
+
 static void events_answer(struct serve *serve, const codec_doc_t *request)
 {
 	const char *query = codec_doc_text(request, CODEC_EVENTS_GET_QUERY);
+
+	if (codec_doc_u64(request, CODEC_EVENTS_GET_JOINED) != 0) {
+		joined_answer(serve, request);
+		return;
+	}
 
 	if (codec_doc_u64(request, CODEC_EVENTS_GET_FOLLOW) == 0) {
 		for (uint64_t seq = 1; seq <= 3; seq++) {

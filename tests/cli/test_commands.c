@@ -365,6 +365,81 @@ static void test_unreachable(struct fake *fake, pid_t controller)
 	ok(RUN("hosts") == 4 && strstr(err_text, "refuses the key") != NULL, "key refused: 4");
 }
 
+static void test_joined(void)
+{
+	ok(RUN("events", "--joined") == 0 && lines_of(out_text) == 4 &&
+	           strstr(out_text, "macuser curl") != NULL &&
+	           strstr(out_text, "mysql mariadbd") != NULL &&
+	           strcmp(err_text, "3 connections\n") == 0,
+	   "events --joined: a row a connection: %s", err_text);
+	ok(RUN("events", "--joined", "--json") == 0 && lines_of(out_text) == 3 &&
+	           strstr(out_text, "{\"connection\":\"00000000000000a0\",\"joined\":true") ==
+	                   out_text,
+	   "and as objects");
+}
+
+static const char tree[] =
+	"mymacbook - macuser - curl[5123]\n"
+	"`- tcp/8000  + ALLOWED  2026-11-23T23:24:05.123Z  00000000000000a0  #10\n"
+	"   dockersrv - root - docker-proxy[812]\n"
+	"   `- tcp/80  + ALLOWED  +1.3 ms, same process  00000000000000a1  #20\n"
+	"      wordpress_apache_1(C) on dockersrv - root - apache2[33]\n"
+	"      `- tcp/3306  + ALLOWED  +1.3 ms, same program  00000000000000a2  "
+	"#30 Allow MySQL server\n"
+	"         wordpress_db_1(C) on dockersrv - mysql - mariadbd[77]\n";
+
+static bool out_is(const char *wanted)
+{
+	if (strcmp(out_text, wanted) != 0) {
+		printf("# got\n%s# wanted\n%s", out_text, wanted);
+		return false;
+	}
+	return true;
+}
+
+static void test_trace(void)
+{
+	ok(RUN("trace", "00000000000000a0") == 0 && out_is(tree),
+	   "trace: from the client down to the database");
+	ok(RUN("trace", "00000000000000a2") == 0 && out_is(tree),
+	   "the same from the last connection up");
+	ok(RUN("trace", "--json", "00000000000000a1") == 0 && lines_of(out_text) == 3 &&
+	           strstr(out_text, "\"depth\":1,\"cause\":\"00000000000000a0\","
+	                            "\"link\":\"same process\",\"one_of\":1,") != NULL,
+	   "in JSON each names the one that led to it");
+	ok(RUN("trace", "00000000000000ff") == 3 && strstr(err_text, "no such connection") != NULL,
+	   "one that is not recorded: 3");
+	ok(RUN("trace", "prt:7") == 2, "a wrong query: 2");
+	ok(RUN("trace") == 2, "nothing: 2");
+}
+
+/* The recorder anew, with other connections. */
+static void test_recorder_swap(struct fake *fake, pid_t *recorder, bool busy)
+{
+	(void)kill(*recorder, SIGKILL);
+	(void)waitpid(*recorder, NULL, 0);
+	fake->busy = busy;
+	*recorder = fake_recorder_start(fake);
+	ok(*recorder > 0, "another recorder");
+}
+
+/* A second visitor in the same moment: what cannot be known is said. */
+static void test_trace_busy(void)
+{
+	ok(RUN("trace", "00000000000000a2") == 0 &&
+	           strstr(out_text, "2 accepted connections may have led to this one:\n"
+	                            "  ? dockersrv - root - docker-proxy[812]\n") == out_text &&
+	           strstr(out_text,
+	                  "\nwordpress_apache_1(C) on dockersrv - www-data - apache2[40]\n"
+	                  "`- tcp/3306") != NULL,
+	   "up: as far as it is certain, then what may be");
+	ok(RUN("trace", "00000000000000a0") == 0 &&
+	           strstr(out_text, "tcp/80  + ALLOWED  +1.3 ms, same process, one of 2  "
+	                            "00000000000000a1") != NULL &&
+	           strstr(out_text, "tcp/3306  + ALLOWED  +1.3 ms, same program, one of 2") != NULL,
+	   "down: one of two");
+}
+
 static void test_forged(struct fake *fake)
 {
 	struct fake other = *fake;
@@ -503,6 +578,7 @@ int main(void)
 
 	(void)snprintf(program, sizeof(program), "%s/portreeve", builddir != NULL ? builddir : ".");
 	setenv("TZ", "UTC", 1);
+	setenv("LC_ALL", "C", 1);
 	unsetenv("NO_COLOR");
 	if (!ok(mkdtemp(folder) != NULL && fake_init(&fake), "a folder and keys")) {
 		return tap_done();
@@ -517,6 +593,11 @@ int main(void)
 	test_questions();
 	test_tables();
 	test_events();
+	test_joined();
+	test_trace();
+	test_recorder_swap(&fake, &recorder, true);
+	test_trace_busy();
+	test_recorder_swap(&fake, &recorder, false);
 	test_forged(&fake);
 	test_follow(&fake, &recorder);
 	test_broken_pipe();
