@@ -48,7 +48,7 @@ static bool row_take(void *arg, codec_doc_t **item_p)
 }
 
 static int fetch(struct trace *trace, const char *query, uint64_t since_wall_ns,
-                 uint64_t until_wall_ns, uint64_t limit, struct list *list)
+                 uint64_t until_wall_ns, uint64_t limit, bool joined, struct list *list)
 {
 	_cleanup_(codec_doc_destroy) codec_doc_t *request = codec_doc_new(CODEC_EVENTS_GET);
 	_cleanup_(codec_doc_destroy) codec_doc_t *end = NULL;
@@ -60,7 +60,7 @@ static int fetch(struct trace *trace, const char *query, uint64_t since_wall_ns,
 	codec_doc_set_u64(request, CODEC_EVENTS_GET_SINCE, since_wall_ns);
 	codec_doc_set_u64(request, CODEC_EVENTS_GET_UNTIL, until_wall_ns);
 	codec_doc_set_u64(request, CODEC_EVENTS_GET_LIMIT, limit);
-	codec_doc_set_u64(request, CODEC_EVENTS_GET_JOINED, true);
+	codec_doc_set_u64(request, CODEC_EVENTS_GET_JOINED, joined);
 	codec_doc_set_u64(request, CODEC_EVENTS_GET_ENOUGH, limit == 1);
 	trace->recorder->patience_ns = CLI_SEARCH_NS;
 	int status = cli_ask(trace->cli, trace->recorder, request, row_take, list, &end);
@@ -79,7 +79,7 @@ static int neighbours(struct trace *trace, const struct pr_uuid *endpoint, uint6
 	char query[64], id[PR_UUID_TEXT_BYTES];
 
 	(void)snprintf(query, sizeof(query), "uuid:%s", pr_uuid_format(endpoint, id));
-	int status = fetch(trace, query, since_wall_ns, until_wall_ns, NEIGHBOURS_MAX, list);
+	int status = fetch(trace, query, since_wall_ns, until_wall_ns, NEIGHBOURS_MAX, true, list);
 	if (status == CLI_DONE && !list->complete) {
 		cli_note(trace->cli,
 		         "more than %d connections at one place within %d s: "
@@ -109,8 +109,31 @@ static bool is_event_id(const char *word)
 	       strspn(word + length + 1, "0123456789") == strlen(word + length + 1);
 }
 
-/* The connection that is meant; where several claim an id, the one that could be joined. */
-static int target_find(struct trace *trace, struct list *list)
+/* Is this the event of that end? */
+static bool same_event(const struct cli_event *a, const struct cli_event *b)
+{
+	return a->event.seq == b->event.seq && pr_uuid_equal(&a->agent, &b->agent);
+}
+
+/* Put the wanted one first: the joined one of a connection, the one that holds an event. */
+static void best_first(struct list *list, const struct cli_event *event, bool connection)
+{
+	for (size_t i = 0; i < list->count; i++) {
+		const struct cli_joined *joined = &list->items[i].joined;
+		bool both = joined->has_near && joined->has_far;
+		bool holds = same_event(cli_joined_src(joined), event) ||
+		             same_event(cli_joined_dst(joined), event);
+		if (connection ? both : holds) {
+			struct connection best = list->items[i];
+			list->items[i] = list->items[0];
+			list->items[0] = best;
+			return;
+		}
+	}
+}
+
+/* The event that is meant, by its own id, that of its connection, or a query: the newest. */
+static int event_find(struct trace *trace, bool *ret_connection, struct list *list)
 {
 	struct cli_options *options = &trace->cli->options;
 	const char *word = options->words[0];
@@ -125,21 +148,42 @@ static int target_find(struct trace *trace, struct list *list)
 	int status = cli_query_make(trace->cli, query, sizeof(query));
 	options->words[0] = word;
 	if (status == CLI_DONE) {
-		status = fetch(trace, query, 0, 0, 1, list);
+		status = fetch(trace, query, 0, 0, 1, false, list);
 	}
+	if (status == CLI_DONE && list->count == 0) {
+		return cli_fail(trace->cli, CLI_NOT_FOUND, "nothing recorded matches %s", query);
+	}
+	*ret_connection = connection;
+	return status;
+}
+
+/* Its connection. Looking for an event is faster, and then it is known when. */
+static int target_find(struct trace *trace, struct list *list)
+{
+	_cleanup_(list_done) struct list found = { 0 };
+	char query[128], text[CODEC_EVENT_TEXT_BYTES];
+	bool connection = false;
+
+	int status = event_find(trace, &connection, &found);
 	if (status != CLI_DONE) {
 		return status;
 	}
-	if (list->count == 0) {
-		return cli_fail(trace->cli, CLI_NOT_FOUND, "no such connection is recorded: %s",
-		                query);
+	const struct cli_event *event = cli_joined_src(&found.items[0].joined);
+	uint64_t time_wall_ns = event->event.time_wall_ns;
+	if (event->event.connection != 0) {
+		(void)snprintf(query, sizeof(query), "connection:%s",
+		               codec_connection_format(event->event.connection, text));
+	} else {
+		(void)snprintf(query, sizeof(query), "id:%s",
+		               codec_event_id_format(&event->agent, event->event.seq, text));
 	}
-	if (!connection) {
-		return CLI_DONE;
+	status = fetch(trace, query, time_wall_ns - CLI_HOP_NS, time_wall_ns + CLI_HOP_NS, 0, true,
+	               list);
+	if (status == CLI_DONE && list->count == 0) {
+		return cli_fail(trace->cli, CLI_NOT_FOUND, "it is not recorded any more");
 	}
-	uint64_t time_wall_ns = cli_joined_time_wall_ns(&list->items[0].joined);
-	list_done(list);
-	return fetch(trace, query, time_wall_ns - CLI_HOP_NS, time_wall_ns + CLI_HOP_NS, 0, list);
+	best_first(list, event, connection);
+	return status;
 }
 
 /* ---- hops ---- */
@@ -194,12 +238,6 @@ static struct cli_hop *hops_of(const struct list *list, size_t *ret_count)
 	}
 	*ret_count = count;
 	return hops;
-}
-
-/* Is this the event of that end? */
-static bool same_event(const struct cli_event *a, const struct cli_event *b)
-{
-	return a->event.seq == b->event.seq && pr_uuid_equal(&a->agent, &b->agent);
 }
 
 static bool same_connection(const struct connection *a, const struct connection *b)
@@ -389,18 +427,6 @@ static int root_find(struct trace *trace, struct list *root, struct list *causes
 	return CLI_DONE;
 }
 
-static void first_best(struct list *list)
-{
-	for (size_t i = 1; i < list->count; i++) {
-		if (list->items[i].joined.has_near && list->items[i].joined.has_far &&
-		    !(list->items[0].joined.has_near && list->items[0].joined.has_far)) {
-			struct connection best = list->items[i];
-			list->items[i] = list->items[0];
-			list->items[0] = best;
-		}
-	}
-}
-
 int cli_run_trace(struct cli *cli)
 {
 	_cleanup_(list_done) struct list root = { 0 }, causes = { 0 };
@@ -418,7 +444,6 @@ int cli_run_trace(struct cli *cli)
 		status = target_find(&trace, &root);
 	}
 	if (status == CLI_DONE) {
-		first_best(&root);
 		status = root_find(&trace, &root, &causes);
 	}
 	if (status != CLI_DONE) {

@@ -39,6 +39,7 @@ struct answer {
 	size_t unsent_bytes;
 	recorder_join_t *join; /* NULL: rows are events */
 	bool read;             /* joined: the whole range */
+	bool ready;            /* joined: there is more to be taken before reading on */
 };
 
 struct recorder_answers {

@@ -7,6 +7,8 @@
 #include "base/err.h"
 #include "recorder/answers_internal.h"
 
+#define DRAIN_MOST (2 * (size_t)RECORDER_ANSWER_ROWS) /* connections taken in one step */
+
 int answers_joined_start(recorder_answers_t *answers, struct answer *answer, bool more,
                          char problem[static 256])
 {
@@ -94,14 +96,26 @@ static int pair_encode(recorder_answers_t *answers, const struct answer *answer,
 
 /* ---- the history ---- */
 
-/* Send what is ready, as far as there is room. */
+/* Send what is ready, as far as there is room, and not too much in one step: others wait. */
 static void drain(recorder_answers_t *answers, struct answer *answer)
 {
 	struct recorder_pair pair;
+	bool wanted;
 
-	while (!answer->waits && recorder_join_next(answer->join, answers->now_ns, &pair)) {
+	answer->ready = false;
+	for (size_t n = 0; !answer->waits; n++) {
 		_cleanup_(pr_free) uint8_t *data = NULL;
 		size_t size_bytes;
+		if (n == DRAIN_MOST) {
+			answer->ready = true;
+			return;
+		}
+		if (!recorder_join_next(answer->join, answers->now_ns, &pair, &wanted)) {
+			return;
+		}
+		if (!wanted) {
+			continue;
+		}
 		if (pair_encode(answers, answer, &pair, &data, &size_bytes) != PR_OK) {
 			answer->lost++;
 			continue;
@@ -113,6 +127,7 @@ static void drain(recorder_answers_t *answers, struct answer *answer)
 		answer->sent++;
 		answers->counters.rows_sent++;
 	}
+	answer->ready = true;
 }
 
 static void show_start(recorder_answers_t *answers, struct answer *answer)
@@ -124,6 +139,7 @@ static void show_start(recorder_answers_t *answers, struct answer *answer)
 	answer->phase = PHASE_STREAM;
 	answer->position = (struct store_position){ 0 };
 	answer->read = false;
+	answer->ready = false;
 }
 
 static void piece_read(recorder_answers_t *answers, struct answer *answer)
@@ -147,17 +163,18 @@ void answers_joined_read(recorder_answers_t *answers, struct answer *answer)
 {
 	answer->expires_ns = answers->now_ns + RECORDER_STALL_NS;
 	/* A follower reads on to the very end: what is committed meanwhile is not told to him. */
-	if (!answer->read || answer->follow) {
+	if (!answer->ready && (!answer->read || answer->follow)) {
 		piece_read(answers, answer);
 	}
 	if (answer->phase == PHASE_COUNT) {
-		if (recorder_join_counted(answer->join) || answer->read) {
+		bool known = recorder_join_counted(answer->join, DRAIN_MOST, &answer->ready);
+		if (known || (answer->read && !answer->ready)) {
 			show_start(answers, answer);
 		}
 		return;
 	}
 	drain(answers, answer);
-	if (answer->phase == PHASE_FREE || answer->waits) {
+	if (answer->phase == PHASE_FREE || answer->ready) {
 		return;
 	}
 	bool enough = !answer->follow && answer->limit != 0 && answer->sent >= answer->limit;
@@ -174,11 +191,15 @@ void answers_joined_read(recorder_answers_t *answers, struct answer *answer)
 void answers_joined_follow(recorder_answers_t *answers, struct answer *answer)
 {
 	struct recorder_pair pair;
+	bool wanted;
 
 	while (answer->phase == PHASE_FOLLOW &&
-	       recorder_join_next(answer->join, answers->now_ns, &pair)) {
+	       recorder_join_next(answer->join, answers->now_ns, &pair, &wanted)) {
 		_cleanup_(pr_free) uint8_t *data = NULL;
 		size_t size_bytes = 0;
+		if (!wanted) {
+			continue;
+		}
 		if (pair_encode(answers, answer, &pair, &data, &size_bytes) != PR_OK) {
 			data = NULL;
 		}

@@ -159,16 +159,14 @@ static bool is_wanted(const recorder_join_t *join, const struct recorder_pair *p
 	       store_row_key_compare(key, &join->first) >= 0;
 }
 
-bool recorder_join_next(recorder_join_t *join, uint64_t now_ns, struct recorder_pair *ret_pair)
+bool recorder_join_next(recorder_join_t *join, uint64_t now_ns, struct recorder_pair *ret_pair,
+                        bool *ret_wanted)
 {
 	uint64_t clock_ns = join->phase == JOIN_LIVE ? now_ns : join->clock_ns;
+	bool found = recorder_pairs_next(join->pairs, clock_ns, ret_pair);
 
-	while (recorder_pairs_next(join->pairs, clock_ns, ret_pair)) {
-		if (is_wanted(join, ret_pair)) {
-			return true;
-		}
-	}
-	return false;
+	*ret_wanted = found && is_wanted(join, ret_pair);
+	return found;
 }
 
 static int newest_first(const void *a, const void *b)
@@ -195,14 +193,19 @@ static bool found_add(recorder_join_t *join, const struct store_row_key *key)
  * A pair is found at its earlier end, where reading has come to; one end alone only when reading is
  * RECORDER_PAIR_NS before it. So what is older than that may yet have something newer before it.
  */
-bool recorder_join_counted(recorder_join_t *join)
+bool recorder_join_counted(recorder_join_t *join, size_t most, bool *ret_more)
 {
 	struct recorder_pair pair;
 	uint64_t read_wall_ns = ~join->clock_ns;
 
-	while (recorder_join_next(join, 0, &pair)) {
-		if (!found_add(join, recorder_pair_key(&pair))) {
+	*ret_more = false;
+	for (size_t n = 0; recorder_pairs_next(join->pairs, join->clock_ns, &pair); n++) {
+		if (is_wanted(join, &pair) && !found_add(join, recorder_pair_key(&pair))) {
 			return true;
+		}
+		if (n + 1 == most) {
+			*ret_more = true;
+			return false;
 		}
 	}
 	if (join->clock_ns == UINT64_MAX) {

@@ -35,14 +35,19 @@ int recorder_join_put(recorder_join_t *join, const struct store_row *row,
 /** All of the range has been put in. */
 void recorder_join_end(recorder_join_t *join);
 
-/** While counting: is it known where the wanted ones begin? Call after each piece. */
-bool recorder_join_counted(recorder_join_t *join);
+/**
+ * While counting: is it known where the wanted ones begin? Call after each piece.
+ * @param most      Connections to take now.
+ * @param ret_more  There are more to take: call again before the next piece.
+ */
+bool recorder_join_counted(recorder_join_t *join, size_t most, bool *ret_more);
 /** From counting to showing: the range is another one, to be read from its start. */
 int recorder_join_show(recorder_join_t *join, bool *ret_more) _must_check_;
 /** From the history to what comes. */
 void recorder_join_live(recorder_join_t *join, uint64_t now_ns);
 
-/** The next wanted connection; false: none now. */
-bool recorder_join_next(recorder_join_t *join, uint64_t now_ns, struct recorder_pair *ret_pair);
+/** The next connection; false: none now. @p ret_wanted: it is to be shown. */
+bool recorder_join_next(recorder_join_t *join, uint64_t now_ns, struct recorder_pair *ret_pair,
+                        bool *ret_wanted);
 
 const struct recorder_pairs_counters *recorder_join_counters(const recorder_join_t *join);

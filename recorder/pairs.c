@@ -6,6 +6,7 @@
 #include "recorder/pairs.h"
 
 #define ROOM_FIRST 1024U
+#define ROOM_MAX   131072U /* above RECORDER_PAIR_COUNT by what comes between two looks */
 #define KEEP_TIMES \
 	2 /* an end stays so much longer than a pair may lie apart: to tell who is late */
 
@@ -215,7 +216,7 @@ static int grow(recorder_pairs_t *pairs)
 	struct entry *ring = NULL;
 	uint64_t *buckets = NULL;
 
-	if (room <= 2 * RECORDER_PAIR_COUNT) {
+	if (room <= ROOM_MAX) {
 		ring = malloc(room * sizeof(*ring));
 		buckets = calloc(room, sizeof(*buckets));
 	}

@@ -27,7 +27,7 @@
 
 #define RECORDER_PAIR_NS       (10 * PR_NS_PER_S) /* between two ends: a wait for verdicts, clocks */
 #define RECORDER_PAIR_LIVE_NS  (2 * PR_NS_PER_S)  /* a live end waits so long for the other */
-#define RECORDER_PAIR_COUNT    131072 /* ends kept; the oldest goes when there are more */
+#define RECORDER_PAIR_COUNT    130000 /* ends kept; the oldest goes when there are more */
 #define RECORDER_PAIR_SAME_MAX 16     /* ends that claim one id */
 
 /** What joining looks at. */

@@ -341,7 +341,9 @@ static void events_answer(struct serve *serve, const codec_doc_t *request)
 {
 	const char *query = codec_doc_text(request, CODEC_EVENTS_GET_QUERY);
 
-	if (codec_doc_u64(request, CODEC_EVENTS_GET_JOINED) != 0) {
+	bool traced = strncmp(query, "connection:", 11) == 0;
+
+	if (codec_doc_u64(request, CODEC_EVENTS_GET_JOINED) != 0 || traced) {
 		joined_answer(serve, request);
 		return;
 	}

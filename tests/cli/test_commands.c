@@ -407,7 +407,8 @@ static void test_trace(void)
 	           strstr(out_text, "\"depth\":1,\"cause\":\"00000000000000a0\","
 	                            "\"link\":\"same process\",\"one_of\":1,") != NULL,
 	   "in JSON each names the one that led to it");
-	ok(RUN("trace", "00000000000000ff") == 3 && strstr(err_text, "no such connection") != NULL,
+	ok(RUN("trace", "00000000000000ff") == 3 &&
+	           strstr(err_text, "nothing recorded matches") != NULL,
 	   "one that is not recorded: 3");
 	ok(RUN("trace", "prt:7") == 2, "a wrong query: 2");
 	ok(RUN("trace") == 2, "nothing: 2");
