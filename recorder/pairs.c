@@ -112,6 +112,12 @@ static unsigned fit(const struct recorder_end *a, const struct recorder_end *b)
 	               : CODEC_JOIN_BOTH;
 }
 
+/* Does the near end not know to whom it went? Then another far end may yet fit as well. */
+static bool is_open(const struct recorder_end *a, const struct recorder_end *b)
+{
+	return pr_uuid_is_null(is_near(a) ? &a->dst_endpoint : &b->dst_endpoint);
+}
+
 /* Why an end of which nobody else speaks is alone. */
 static unsigned lone(const struct recorder_end *end)
 {
@@ -362,7 +368,8 @@ static bool entry_resolve(recorder_pairs_t *pairs, struct entry *entry, bool may
 		if (others.fitting > 1 || others.rivals > 0) {
 			several_mark(pairs, entry, &others);
 			join = entry->several;
-		} else if (others.fitting == 1 && others.partner->several == 0) {
+		} else if (others.fitting == 1 && others.partner->several == 0 &&
+		           !(may_wait && is_open(&entry->end, &others.partner->end))) {
 			entry_join(entry, others.partner, ret_pair);
 			count_row(pairs, ret_pair);
 			return true;

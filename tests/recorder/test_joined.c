@@ -186,14 +186,13 @@ static bool rows_are(uint64_t first, uint64_t last)
 		return false;
 	}
 	for (uint64_t n = first; n <= last; n++) {
-		const struct shown *row = &rows[n - first];
 		unsigned join = n % 10 == 7   ? CODEC_JOIN_FAR_UNSEEN
 		                : n % 10 == 9 ? CODEC_JOIN_NEAR_UNSEEN
 		                              : CODEC_JOIN_BOTH;
-		/* In order of the earlier end: 9's, its far end, is 3 s late. */
+		/* Not at its place: of those without a near end the far one is 3 s late. */
 		bool found = false;
 		for (size_t i = 0; i < row_count && !found; i++) {
-			row = &rows[i];
+			const struct shown *row = &rows[i];
 			found = row->join == join && row->near_seq == (n % 10 == 9 ? 0 : n) &&
 			        row->far_seq == (n % 10 == 7 ? 0 : n);
 		}

@@ -282,6 +282,24 @@ static void test_live(void)
 	live(&far_end, 8 * S);
 	take(8 * S + RECORDER_PAIR_LIVE_NS + 1);
 	ok(row_count == 4 && rows[3].join == CODEC_JOIN_TAKEN, "another one comes too late");
+	near_end = end_of(true, 7, 0, 1);
+	far_end = end_of(false, 7, 0, 1);
+	near_end.dst_endpoint = near_end.dst_host = (struct pr_uuid){ 0 };
+	live(&near_end, 20 * S);
+	live(&far_end, 20 * S);
+	ok(row_count == 4,
+	   "whose near end does not know where it went waits for what else may fit");
+	take(20 * S + RECORDER_PAIR_LIVE_NS + 1);
+	ok(row_count == 5 && rows[4].join == CODEC_JOIN_BOTH, "nothing does: joined");
+	near_end.connection = far_end.connection = 8;
+	live(&near_end, 30 * S);
+	live(&far_end, 30 * S);
+	far_end.key.agent = far_end.dst_endpoint = id_of(66);
+	live(&far_end, 31 * S);
+	take(33 * S + 1);
+	ok(row_count == 8 && rows[5].join == CODEC_JOIN_SEVERAL_FAR &&
+	           rows[6].join == CODEC_JOIN_SEVERAL_FAR && rows[7].join == CODEC_JOIN_SEVERAL_FAR,
+	   "another one does: none is joined");
 	take(60 * S);
 	ok(recorder_pairs_count(pairs) == 0, "nothing is kept for longer than it may matter");
 }
