@@ -273,6 +273,32 @@ static void test_limits(void)
 	close_all(&port);
 }
 
+/* Backwards a connection is found when its later end is 10 s away, whatever its earlier end is. */
+static void test_counting(void)
+{
+	const struct store_range all = { 0 };
+	recorder_join_t *join = recorder_join_new(&all, 1, false);
+	struct port port;
+	bool known = false, more = false;
+
+	open_all(&port);
+	const struct store_row back[] = {
+		end_row(FAR, 1, 1, 109 * S),  end_row(NEAR, 2, 2, 105 * S),
+		end_row(NEAR, 3, 1, 100 * S), end_row(NEAR, 4, 4, 98 * S),
+		end_row(NEAR, 5, 5, 96 * S),  end_row(NEAR, 6, 6, 94 * S),
+	};
+	size_t count = 0;
+	while (!known && count < PR_ARRAY_LEN(back)) {
+		known = recorder_join_put(join, &back[count++], port.names, true, 0) == PR_OK &&
+		        recorder_join_counted(join, 1000, &more);
+	}
+	ok(known && recorder_join_show(join, &more) == PR_OK &&
+	           recorder_join_range(join).since_wall_ns == T0 + 95 * S,
+	   "the newest one is that of 105 s, though that of 100 and 109 s is found before it");
+	recorder_join_destroy(&join);
+	close_all(&port);
+}
+
 static void come(struct port *port, struct store_row row, uint64_t now_ns)
 {
 	put(port, row);
@@ -387,6 +413,7 @@ int main(void)
 {
 	test_list();
 	test_limits();
+	test_counting();
 	test_follow();
 	test_seam();
 	test_liar();
