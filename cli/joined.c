@@ -145,13 +145,14 @@ json_t *cli_joined_json(const struct cli_joined *joined)
 {
 	const struct cli_event *src = cli_joined_src(joined), *dst = cli_joined_dst(joined);
 	char connection[CODEC_EVENT_TEXT_BYTES], service[CODEC_EVENT_TEXT_BYTES];
+	bool both = joined->has_near && joined->has_far;
 	const char *sentence;
 
 	(void)cli_joined_missing(joined, &sentence);
-	return json_pack("{s:o, s:b, s:o, s:o, s:s, s:o, s:o, s:o, s:o}", "connection",
+	return json_pack("{s:o, s:b, s:o, s:b, s:o, s:s, s:o, s:o, s:o, s:o}", "connection",
 	                 cli_json_text(codec_connection_format(src->event.connection, connection)),
-	                 "joined", joined->has_near && joined->has_far, "missing",
-	                 cli_json_text(sentence), "time",
+	                 "joined", both, "missing", cli_json_text(both ? "" : sentence), "late",
+	                 joined->join == CODEC_JOIN_LATE, "time",
 	                 cli_json_time(cli_joined_time_wall_ns(joined)), "service",
 	                 codec_service_format(src->event.proto, src->event.dst_port, service),
 	                 "src", cli_event_src_json(src), "dst", cli_event_dst_json(dst),

@@ -319,6 +319,16 @@ static void joined_answer(struct serve *serve, const codec_doc_t *request)
 	const char *query = codec_doc_text(request, CODEC_EVENTS_GET_QUERY);
 	bool busy = serve->fake->busy;
 
+	if (codec_doc_u64(request, CODEC_EVENTS_GET_FOLLOW) != 0) {
+		for (unsigned i = 0; i < 2; i++) { /* the second time as after a restart */
+			codec_doc_t *late = chain_row(1, false);
+			codec_doc_set_u64(late, CODEC_EVENT_ROW_JOIN, CODEC_JOIN_LATE);
+			answer(serve, chain_row_alone(CODEC_JOIN_FAR_UNSEEN));
+			answer(serve, late);
+		}
+		answer(serve, chain_row(2, false));
+		return;
+	}
 	for (unsigned i = 0; i < CHAIN_COUNT; i++) {
 		char src[64], dst[64], connection[64], id[PR_UUID_TEXT_BYTES];
 		struct pr_uuid left = chain_uuid((uint8_t)(i + 1)),

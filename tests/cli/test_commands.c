@@ -516,6 +516,29 @@ static int ends_soon(pid_t pid)
 	return 97;
 }
 
+static void test_follow_joined(void)
+{
+	static struct reader reader;
+	int ends[2];
+
+	if (!ok(pipe2(ends, O_CLOEXEC) == 0, "a pipe")) {
+		return;
+	}
+	pid_t pid = program_start(
+		(const char *const[]){ "events", "-f", "--joined", "--json", NULL }, ends[1]);
+	close(ends[1]);
+	reader.fd = ends[0];
+	ok(follow_until(&reader, 5), "events -f --joined");
+	kill(pid, SIGINT);
+	ok(ends_soon(pid) == 0, "SIGINT ends it with 0");
+	(void)follow_until(&reader, 1000); /* what is left in the pipe */
+	unsigned count = lines_of(reader.text);
+	ok(count == 3 && strstr(reader.text, "\"missing\":\"far end not seen\"") != NULL &&
+	           strstr(reader.text, "\"missing\":null,\"late\":true") != NULL,
+	   "a late end completes its row, and no row comes twice: %u", count);
+	close(ends[0]);
+}
+
 static void test_follow(struct fake *fake, pid_t *recorder)
 {
 	static struct reader reader;
@@ -600,6 +623,7 @@ int main(void)
 	test_trace_busy();
 	test_recorder_swap(&fake, &recorder, false);
 	test_forged(&fake);
+	test_follow_joined();
 	test_follow(&fake, &recorder);
 	test_broken_pipe();
 	test_unreachable(&fake, controller);
