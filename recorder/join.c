@@ -216,7 +216,8 @@ bool recorder_join_counted(recorder_join_t *join, size_t most, bool *ret_more)
 	}
 	qsort(join->found, join->count, sizeof(*join->found), newest_first);
 	join->count = join->wanted;
-	return join->found[join->wanted - 1].time_wall_ns > read_wall_ns + RECORDER_PAIR_NS;
+	uint64_t last_wall_ns = join->found[join->wanted - 1].time_wall_ns;
+	return last_wall_ns > read_wall_ns && last_wall_ns - read_wall_ns > RECORDER_PAIR_NS;
 }
 
 int recorder_join_show(recorder_join_t *join, bool *ret_more)

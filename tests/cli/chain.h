@@ -117,6 +117,9 @@ static inline codec_doc_t *chain_row(unsigned number, bool again)
 	codec_doc_set_text(row, CODEC_EVENT_ROW_RULE_COMMENT,
 	                   number == 2 ? "Allow MySQL server" : "");
 	chain_names_set(row, src, dst);
+	if (again) { /* and has chosen its name with care */
+		codec_doc_set_text(row, CODEC_EVENT_ROW_SRC_NAME, "evil\033[2J\n");
+	}
 	return row;
 }
 

@@ -434,6 +434,8 @@ static void test_trace_busy(void)
 	                  "\nwordpress_apache_1(C) on dockersrv - www-data - apache2[40]\n"
 	                  "`- tcp/3306") != NULL,
 	   "up: as far as it is certain, then what may be");
+	ok(strchr(out_text, '\033') == NULL && strstr(out_text, "  ? evil\\x1b[2J") != NULL,
+	   "names from elsewhere are shown inert");
 	ok(RUN("trace", "00000000000000a0") == 0 &&
 	           strstr(out_text, "tcp/80  + ALLOWED  +1.3 ms, same process, one of 2  "
 	                            "00000000000000a1") != NULL &&

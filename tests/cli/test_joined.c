@@ -136,6 +136,17 @@ static void test_json(codec_doc_t **rows)
 	   "a far end that is no event is malformed");
 }
 
+static void test_hostile(void)
+{
+	codec_doc_t *row = chain_row(1, true);
+	_cleanup_(pr_free) char *text = table_of(&pipe_style, true, &row, 1);
+
+	ok(strchr(text, '\033') == NULL && strstr(text, "evil\\x1b[2J") != NULL &&
+	           widest(text) > 0 && strchr(strchr(text, '\n') + 1, '\n')[1] == '\0',
+	   "control characters of a name are escaped: one line stays one line");
+	codec_doc_destroy(&row);
+}
+
 /* Every reason has its word and its sentence. */
 static void test_reasons(void)
 {
@@ -167,6 +178,7 @@ int main(void)
 
 	test_table(rows);
 	test_json(rows);
+	test_hostile();
 	test_reasons();
 	for (size_t i = 0; i < PR_ARRAY_LEN(rows); i++) {
 		codec_doc_destroy(&rows[i]);
