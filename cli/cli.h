@@ -45,7 +45,7 @@ struct cli_options {
 	const char *config, *since, *until, *limit, *message, *role, *name, *life, *key;
 	const char *reason, *confirm_within, *base, *user, *process, *to_user, *to_process, *from,
 		*to;
-	bool json, wide, follow, denied, force, pending, offline, draft, man, help, version;
+	bool json, wide, follow, denied, joined, force, pending, offline, draft, man, help, version;
 	const char *words[CLI_WORDS_MAX]; /* what is no option, without the command's own words */
 	size_t word_count;
 };
@@ -62,6 +62,7 @@ enum cli_option_id {
 	CLI_OPTION_UNTIL,
 	CLI_OPTION_LIMIT,
 	CLI_OPTION_DENIED,
+	CLI_OPTION_JOINED,
 	CLI_OPTION_MESSAGE,
 	CLI_OPTION_FORCE,
 	CLI_OPTION_OFFLINE,
@@ -179,14 +180,18 @@ cli_table_t *cli_table_new(const struct cli_style *style, FILE *out,
 void cli_table_destroy(cli_table_t **table_p);
 /** The next cell, row by row; control characters are escaped. An empty text is shown as "-". */
 void cli_table_cell(cli_table_t *table, enum cli_tint tint, const char *format, ...) _printf_(3, 4);
+/** Cut in place to at most @p most characters (0: all), the last of them a mark. */
+void cli_text_cut(char *text, size_t most);
 /** Print the rows so far, with the titles the first time. Widths only grow. */
 void cli_table_flush(cli_table_t *table);
 
 /* ---- events (event.c) ---- */
 
 struct cli_event {
-	const codec_doc_t *row; /* EVENT_ROW, borrowed */
+	const codec_doc_t *row; /* EVENT_ROW, borrowed, as the texts are */
 	struct codec_event event;
+	struct pr_uuid agent;
+	const char *rule_comment;
 };
 
 /** PR_EMALF: not one event. */
@@ -197,6 +202,87 @@ extern const struct cli_column cli_event_columns[];
 size_t cli_event_column_count(bool wide);
 void cli_event_cells(const struct cli_event *event, const struct cli_style *style, bool wide,
                      cli_table_t *table);
+
+#define CLI_CELL_BYTES 512
+
+bool cli_event_has_ports(uint8_t proto);
+/** Of the process; "" for one of which only its UUID is known. */
+const char *cli_event_process(const struct codec_event *event);
+json_t *cli_event_src_json(const struct cli_event *event);
+json_t *cli_event_dst_json(const struct cli_event *event);
+/** A name with its mark, else the address. */
+void cli_event_end_format(const struct cli_event *event, bool src,
+                          char text[static CLI_CELL_BYTES]);
+/** "?" and false: not known. */
+bool cli_event_user_format(const struct codec_event *event, char text[static CLI_CELL_BYTES]);
+bool cli_event_process_format(const struct codec_event *event, char text[static CLI_CELL_BYTES]);
+/** "#20 comment"; false: no rule but what else decided. */
+bool cli_event_rule_format(const struct cli_event *event, char text[static CLI_CELL_BYTES]);
+enum cli_tint cli_event_verdict(uint8_t verdict, const struct cli_style *style,
+                                const char **ret_glyph, const char **ret_word);
+void cli_event_addr_cell(const struct codec_event *event, const struct pr_addr *addr, uint16_t port,
+                         cli_table_t *table);
+
+/* ---- connections with both ends (joined.c) ---- */
+
+struct cli_joined {
+	struct cli_event near_end, far_end;
+	bool has_near, has_far; /* one at least */
+	unsigned join;          /* CODEC_JOIN_* */
+};
+
+/** PR_EMALF: not a joined row. The row is borrowed. */
+int cli_joined_read(const codec_doc_t *row, struct cli_joined *ret_joined) _must_check_;
+/** The one that tells of the source, of the destination: its own end if that is there. */
+const struct cli_event *cli_joined_src(const struct cli_joined *joined);
+const struct cli_event *cli_joined_dst(const struct cli_joined *joined);
+/** Time of its earlier end. */
+uint64_t cli_joined_time_wall_ns(const struct cli_joined *joined);
+/** What is missing, in a word or two and in a sentence; "": nothing. */
+const char *cli_joined_missing(const struct cli_joined *joined, const char **ret_sentence);
+/** tcp/8000, or tcp/8000>80 where the far end's port is another. */
+void cli_joined_service_format(const struct cli_joined *joined, char text[static CLI_CELL_BYTES]);
+/** Verdicts: one if they are the same. @p glyphs: without words. */
+enum cli_tint cli_joined_verdict_format(const struct cli_joined *joined,
+                                        const struct cli_style *style, bool glyphs,
+                                        char text[static CLI_CELL_BYTES]);
+/** Rules: one if they are the same. */
+void cli_joined_rule_format(const struct cli_joined *joined, char text[static CLI_CELL_BYTES]);
+/** New reference; NULL: out of memory. */
+json_t *cli_joined_json(const struct cli_joined *joined);
+/** The columns that fit the style. */
+const struct cli_column *cli_joined_columns(const struct cli_style *style, bool wide,
+                                            size_t *ret_count);
+void cli_joined_cells(const struct cli_joined *joined, const struct cli_style *style, bool wide,
+                      cli_table_t *table);
+
+/* ---- from an accepted connection to the one that was opened for it (hop.c) ---- */
+
+#define CLI_HOP_NS      (10 * PR_NS_PER_S) /* between accepting and opening */
+#define CLI_HOP_ONCE_NS PR_NS_PER_S        /* the same of one who passes on at once */
+
+/** A process at its end of a connection: one that it accepted, or opened. */
+struct cli_hop {
+	struct pr_uuid endpoint, agent;
+	uint64_t time_wall_ns; /* of its packet */
+	uint64_t latency_ns;   /* it waited for its verdict */
+	uint32_t pid;          /* 0: not known */
+	const char *exe;       /* empty: not known; borrowed */
+	const void *of;        /* the connection */
+	bool accepted, opened; /* neither: nothing is known of it, or it was denied */
+};
+
+enum cli_hop_kind { CLI_HOP_NONE, CLI_HOP_PROGRAM, CLI_HOP_PROCESS };
+
+/**
+ * Which accepted connections may have led to an opened one?
+ * @param hops   At one endpoint, in order of time.
+ * @param opened Index of it in @p hops.
+ * @param fits   Filled, true for each that may have.
+ * @param ret_count  How many.
+ */
+enum cli_hop_kind cli_hop_causes(const struct cli_hop *hops, size_t count, size_t opened,
+                                 bool *fits, size_t *ret_count);
 
 /* ---- endpoints and peers (endpoint.c) ---- */
 
@@ -396,8 +482,14 @@ int cli_run_status(struct cli *cli);
 int cli_run_hosts(struct cli *cli);
 int cli_run_show(struct cli *cli);
 int cli_run_group_members(struct cli *cli);
+/* events.c, for its kin */
+#define CLI_SEARCH_NS (120 * PR_NS_PER_S) /* a search may find nothing for so long */
+/** The words as a query, checked. */
+int cli_query_make(struct cli *cli, char *text, size_t room);
+
 int cli_run_events(struct cli *cli);
 int cli_run_users(struct cli *cli);
+int cli_run_trace(struct cli *cli);
 int cli_run_policy_check(struct cli *cli);
 int cli_run_policy_list(struct cli *cli);
 int cli_run_policy_show(struct cli *cli);

@@ -33,21 +33,50 @@ static const struct cli_command commands[] = {
 	  .topic = CLI_TOPIC_SEE,
 	  .arguments = "[QUERY]",
 	  .summary = "recorded connections, newest last",
-	  .options = BIT(FOLLOW) | BIT(SINCE) | BIT(UNTIL) | BIT(LIMIT) | BIT(DENIED) | BIT(WIDE),
+	  .options = BIT(FOLLOW) | BIT(SINCE) | BIT(UNTIL) | BIT(LIMIT) | BIT(DENIED) | BIT(WIDE) |
+	             BIT(JOINED),
 	  .words_max = CLI_WORDS_MAX,
 	  .query = true,
 	  .run = cli_run_events,
-	  .details = "Without -n: the newest 50, with --since or --until all of them, with -f the "
-	             "newest "
-	             "10.\n"
-	             "QUERY: terms FIELD:VALUE; a space is AND; OR; NOT or -; (); \"quotes\"; * "
-	             "and ?;\n"
-	             "lists dst.port:80,443; ranges dst.port:1024-; ip:172.18.0.0/16; "
-	             "latency_us>100;\n"
-	             "a word alone is a part of a name, process or address.\n\n"
-	             "  portreeve events -f --denied\n"
-	             "  portreeve events --since 1h dst.name:db -user:root\n"
-	             "  portreeve events --json --since today 'verdict:denied dst.port:22,3389'" },
+	  .details =
+	          "Without -n: the newest 50, with --since or --until all of them, with -f the "
+	          "newest "
+	          "10.\n"
+	          "QUERY: terms FIELD:VALUE; a space is AND; OR; NOT or -; (); \"quotes\"; * "
+	          "and ?;\n"
+	          "lists dst.port:80,443; ranges dst.port:1024-; ip:172.18.0.0/16; "
+	          "latency_us>100;\n"
+	          "a word alone is a part of a name, process or address.\n"
+	          "--joined: a connection is one row, and a query matches it when it matches one "
+	          "of its ends.\nIn the place of an end that is not there stands why; --wide and "
+	          "--json say it in full. With -f\na row comes when both ends have, or after "
+	          "2 s.\n\n"
+	          "  portreeve events -f --denied\n"
+	          "  portreeve events --since 1h dst.name:db -user:root\n"
+	          "  portreeve events --joined --since 10m user:ana\n"
+	          "  portreeve events --json --since today 'verdict:denied dst.port:22,3389'" },
+	{ .name = "trace",
+	  .topic = CLI_TOPIC_SEE,
+	  .arguments = "EVENT",
+	  .summary = "what led to a connection, and what it led to, as a tree",
+	  .words_min = 1,
+	  .words_max = CLI_WORDS_MAX,
+	  .query = true,
+	  .run = cli_run_trace,
+	  .details =
+	          "EVENT: the id of an event or of a connection (events --wide, --json), or a "
+	          "query: the "
+	          "newest\nthat matches. Who accepted a connection and opened another within 10 s "
+	          "(one "
+	          "that passes each\non at once, as docker-proxy: 1 s) links the two: \"same "
+	          "process\" by "
+	          "its PID and executable;\n\"same program\" by the executable in the same host or "
+	          "container alone, as of a server that\naccepts in one process and works in "
+	          "another. "
+	          "\"one of N\": N accepted connections may have led\nto it, and which one is not "
+	          "known.\n\n"
+	          "  portreeve trace 91c5a80f3fd1e6b2\n"
+	          "  portreeve trace dst.port:3306 src.name:wordpress" },
 	{ .name = "users",
 	  .topic = CLI_TOPIC_SEE,
 	  .arguments = "[NAME]",

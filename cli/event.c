@@ -10,7 +10,11 @@ int cli_event_read(const codec_doc_t *row, struct cli_event *ret_event)
 {
 	size_t size_bytes, count;
 	const uint8_t *data = codec_doc_blob(row, CODEC_EVENT_ROW_EVENT, &size_bytes);
-	struct cli_event event = { .row = row };
+	struct cli_event event = {
+		.row = row,
+		.agent = codec_doc_uuid(row, CODEC_EVENT_ROW_AGENT),
+		.rule_comment = codec_doc_text(row, CODEC_EVENT_ROW_RULE_COMMENT),
+	};
 	int ret;
 
 	if (size_bytes != codec_frame_bytes(CODEC_EVENT, 1)) {
@@ -26,7 +30,7 @@ int cli_event_read(const codec_doc_t *row, struct cli_event *ret_event)
 
 /* ---- JSON ---- */
 
-static bool has_ports(uint8_t proto)
+bool cli_event_has_ports(uint8_t proto)
 {
 	return proto == IPPROTO_TCP || proto == IPPROTO_UDP || proto == IPPROTO_SCTP ||
 	       proto == IPPROTO_DCCP || proto == IPPROTO_UDPLITE;
@@ -34,7 +38,7 @@ static bool has_ports(uint8_t proto)
 
 static json_t *port_json(const struct codec_event *event, uint16_t port)
 {
-	return has_ports(event->proto) ? json_integer(port) : json_null();
+	return cli_event_has_ports(event->proto) ? json_integer(port) : json_null();
 }
 
 static json_t *addr_json(const struct pr_addr *addr)
@@ -49,7 +53,7 @@ static json_t *text_json(const struct cli_event *event, unsigned field)
 	return cli_json_text(codec_doc_text(event->row, field));
 }
 
-static json_t *src_json(const struct cli_event *event)
+json_t *cli_event_src_json(const struct cli_event *event)
 {
 	const struct codec_event *e = &event->event;
 
@@ -64,7 +68,7 @@ static json_t *src_json(const struct cli_event *event)
 	                 text_json(event, CODEC_EVENT_ROW_SRC_IMAGE));
 }
 
-static json_t *dst_json(const struct cli_event *event)
+json_t *cli_event_dst_json(const struct cli_event *event)
 {
 	const struct codec_event *e = &event->event;
 
@@ -103,7 +107,7 @@ static const char *exe_name(const char *exe)
 	return exe[0] == '#' ? "" : slash != NULL ? slash + 1 : exe;
 }
 
-static const char *process_name(const struct codec_event *event)
+const char *cli_event_process(const struct codec_event *event)
 {
 	return event->unknown == CODEC_UNKNOWN_KERNEL ? "kernel" : exe_name(event->exe);
 }
@@ -119,13 +123,12 @@ static json_t *process_json(const struct codec_event *event)
 {
 	return json_pack("{s:o, s:o, s:o}", "pid",
 	                 event->pid == 0 ? json_null() : json_integer(event->pid), "name",
-	                 cli_json_text(process_name(event)), "exe", cli_json_text(event->exe));
+	                 cli_json_text(cli_event_process(event)), "exe", cli_json_text(event->exe));
 }
 
 json_t *cli_event_json(const struct cli_event *event)
 {
 	const struct codec_event *e = &event->event;
-	struct pr_uuid agent = codec_doc_uuid(event->row, CODEC_EVENT_ROW_AGENT);
 	char id[CODEC_EVENT_TEXT_BYTES], proto[CODEC_EVENT_TEXT_BYTES];
 	char service[CODEC_EVENT_TEXT_BYTES], connection[CODEC_EVENT_TEXT_BYTES];
 
@@ -133,14 +136,14 @@ json_t *cli_event_json(const struct cli_event *event)
 		"{s:s, s:o, s:I, s:o, s:s, s:s, s:o, s:o, s:o, s:s, s:o, s:o, s:o, s:s, s:s, s:o, "
 		"s:o,"
 		" s:I, s:s, s:I, s:o}",
-		"id", codec_event_id_format(&agent, e->seq, id), /* */
-		"agent", cli_json_uuid(&agent),                  /* */
-		"seq", (json_int_t)e->seq,                       /* */
-		"time", cli_json_time(e->time_wall_ns),          /* */
+		"id", codec_event_id_format(&event->agent, e->seq, id), /* */
+		"agent", cli_json_uuid(&event->agent),                  /* */
+		"seq", (json_int_t)e->seq,                              /* */
+		"time", cli_json_time(e->time_wall_ns),                 /* */
 		"reporter", codec_enum_text(CODEC_SET_REPORTER, e->reporter), "proto",
 		codec_proto_format(e->proto, proto),                             /* */
-		"src", src_json(event),                                          /* */
-		"dst", dst_json(event),                                          /* */
+		"src", cli_event_src_json(event),                                /* */
+		"dst", cli_event_dst_json(event),                                /* */
 		"translated", translated_json(e),                                /* */
 		"service", codec_service_format(e->proto, e->dst_port, service), /* */
 		"user", user_json(e),                                            /* */
@@ -149,7 +152,7 @@ json_t *cli_event_json(const struct cli_event *event)
 		codec_enum_text(CODEC_SET_EVENT_VERDICT, e->verdict),                   /* */
 		"mode", codec_enum_text(CODEC_SET_MODE, e->mode),                       /* */
 		"rule", e->rule == CODEC_NO_RULE ? json_null() : json_integer(e->rule), /* */
-		"rule_comment", text_json(event, CODEC_EVENT_ROW_RULE_COMMENT),         /* */
+		"rule_comment", cli_json_text(event->rule_comment),                     /* */
 		"revision", (json_int_t)e->revision,                                    /* */
 		"decided_by", codec_enum_text(CODEC_SET_DECIDED_BY, e->decided_by),     /* */
 		"latency_us", (json_int_t)e->latency_us,                                /* */
@@ -171,8 +174,7 @@ size_t cli_event_column_count(bool wide)
 	return wide ? PR_ARRAY_LEN(cli_event_columns) : 8;
 }
 
-/* A name with its mark, else the address. */
-static void end_cell(const struct cli_event *event, bool src, cli_table_t *table)
+void cli_event_end_format(const struct cli_event *event, bool src, char text[static CLI_CELL_BYTES])
 {
 	const char *name = codec_doc_text(event->row, src ? CODEC_EVENT_ROW_SRC_NAME
 	                                                  : CODEC_EVENT_ROW_DST_NAME);
@@ -184,36 +186,36 @@ static void end_cell(const struct cli_event *event, bool src, cli_table_t *table
 	if (name[0] == '\0') {
 		name = pr_addr_format(src ? &event->event.src : &event->event.dst, addr);
 	}
-	cli_table_cell(table, CLI_PLAIN, "%s%s", name, mark);
+	(void)snprintf(text, CLI_CELL_BYTES, "%s%s", name, mark);
 }
 
-static void user_cell(const struct codec_event *event, cli_table_t *table)
+bool cli_event_user_format(const struct codec_event *event, char text[static CLI_CELL_BYTES])
 {
+	bool known = event->user[0] != '\0' || event->uid != CODEC_NO_UID;
+
 	if (event->user[0] != '\0') {
-		cli_table_cell(table, CLI_PLAIN, "%s", event->user);
-	} else if (event->uid != CODEC_NO_UID) {
-		cli_table_cell(table, CLI_PLAIN, "%u", event->uid);
+		(void)snprintf(text, CLI_CELL_BYTES, "%s", event->user);
+	} else if (known) {
+		(void)snprintf(text, CLI_CELL_BYTES, "%u", event->uid);
 	} else {
-		cli_table_cell(table, CLI_MUTED, "?");
+		(void)snprintf(text, CLI_CELL_BYTES, "?");
 	}
+	return known;
 }
 
-static void process_cell(const struct codec_event *event, cli_table_t *table)
+bool cli_event_process_format(const struct codec_event *event, char text[static CLI_CELL_BYTES])
 {
-	const char *name = process_name(event);
+	const char *name = cli_event_process(event);
 
 	if (name[0] == '\0' && event->exe[0] != '\0') {
 		name = event->exe;
 	}
-	if (name[0] != '\0') {
-		cli_table_cell(table, CLI_PLAIN, "%s", name);
-	} else {
-		cli_table_cell(table, CLI_MUTED, "?");
-	}
+	(void)snprintf(text, CLI_CELL_BYTES, "%s", name[0] != '\0' ? name : "?");
+	return name[0] != '\0';
 }
 
-static void status_cell(const struct codec_event *event, const struct cli_style *style,
-                        cli_table_t *table)
+enum cli_tint cli_event_verdict(uint8_t verdict, const struct cli_style *style,
+                                const char **ret_glyph, const char **ret_word)
 {
 	static const struct {
 		enum cli_tint tint;
@@ -225,35 +227,35 @@ static void status_cell(const struct codec_event *event, const struct cli_style 
 		[CODEC_EVENT_VERDICT_WOULD_DENY] = { CLI_WARN, "!", "!", "WOULD-DENY" },
 	};
 
-	cli_table_cell(table, shown[event->verdict].tint, "%s %s",
-	               style->utf8 ? shown[event->verdict].glyph : shown[event->verdict].ascii,
-	               shown[event->verdict].word);
+	*ret_glyph = style->utf8 ? shown[verdict].glyph : shown[verdict].ascii;
+	*ret_word = shown[verdict].word;
+	return shown[verdict].tint;
 }
 
-static void rule_cell(const struct cli_event *event, cli_table_t *table)
+bool cli_event_rule_format(const struct cli_event *event, char text[static CLI_CELL_BYTES])
 {
 	const struct codec_event *e = &event->event;
-	const char *comment = codec_doc_text(event->row, CODEC_EVENT_ROW_RULE_COMMENT);
+	const char *comment = event->rule_comment;
 
 	if (e->rule != CODEC_NO_RULE) {
-		cli_table_cell(table, CLI_PLAIN, "#%u%s%s", e->rule, comment[0] != '\0' ? " " : "",
-		               comment);
-	} else if (e->decided_by == CODEC_DECIDED_BY_WORKER ||
-	           e->decided_by == CODEC_DECIDED_BY_LEASE) {
-		cli_table_cell(table, CLI_MUTED, "default");
-	} else {
-		cli_table_cell(table, CLI_MUTED, "%s",
-		               codec_enum_text(CODEC_SET_DECIDED_BY, e->decided_by));
+		(void)snprintf(text, CLI_CELL_BYTES, "#%u%s%s", e->rule,
+		               comment[0] != '\0' ? " " : "", comment);
+		return true;
 	}
+	bool policy =
+		e->decided_by == CODEC_DECIDED_BY_WORKER || e->decided_by == CODEC_DECIDED_BY_LEASE;
+	(void)snprintf(text, CLI_CELL_BYTES, "%s",
+	               policy ? "default" : codec_enum_text(CODEC_SET_DECIDED_BY, e->decided_by));
+	return false;
 }
 
-static void addr_cell(const struct codec_event *event, const struct pr_addr *addr, uint16_t port,
-                      cli_table_t *table)
+void cli_event_addr_cell(const struct codec_event *event, const struct pr_addr *addr, uint16_t port,
+                         cli_table_t *table)
 {
 	char text[PR_ADDR_TEXT_BYTES];
 
 	pr_addr_format(addr, text);
-	if (!has_ports(event->proto)) {
+	if (!cli_event_has_ports(event->proto)) {
 		cli_table_cell(table, CLI_PLAIN, "%s", text);
 	} else {
 		bool v4 = pr_addr_is_v4(addr);
@@ -265,14 +267,13 @@ static void addr_cell(const struct codec_event *event, const struct pr_addr *add
 static void wide_cells(const struct cli_event *event, cli_table_t *table)
 {
 	const struct codec_event *e = &event->event;
-	struct pr_uuid agent = codec_doc_uuid(event->row, CODEC_EVENT_ROW_AGENT);
 	char id[CODEC_EVENT_TEXT_BYTES];
 
 	cli_table_cell(table, CLI_PLAIN, "%s", codec_enum_text(CODEC_SET_REPORTER, e->reporter));
-	addr_cell(e, &e->src, e->src_port, table);
-	addr_cell(e, &e->dst, e->dst_port, table);
+	cli_event_addr_cell(e, &e->src, e->src_port, table);
+	cli_event_addr_cell(e, &e->dst, e->dst_port, table);
 	if (is_translated(e)) {
-		addr_cell(e, &e->translated, e->translated_port, table);
+		cli_event_addr_cell(e, &e->translated, e->translated_port, table);
 	} else {
 		cli_table_cell(table, CLI_MUTED, "-");
 	}
@@ -282,24 +283,31 @@ static void wide_cells(const struct cli_event *event, cli_table_t *table)
 	                                                  : CODEC_EVENT_ROW_SRC_HOST));
 	cli_table_cell(table, CLI_PLAIN, "%s",
 	               codec_enum_text(CODEC_SET_DECIDED_BY, e->decided_by));
-	cli_table_cell(table, CLI_MUTED, "%s", codec_event_id_format(&agent, e->seq, id));
+	cli_table_cell(table, CLI_MUTED, "%s", codec_event_id_format(&event->agent, e->seq, id));
 }
 
 void cli_event_cells(const struct cli_event *event, const struct cli_style *style, bool wide,
                      cli_table_t *table)
 {
 	const struct codec_event *e = &event->event;
-	char time[CLI_TIME_BYTES], service[CODEC_EVENT_TEXT_BYTES];
+	char time[CLI_TIME_BYTES], service[CODEC_EVENT_TEXT_BYTES], text[CLI_CELL_BYTES];
+	const char *glyph, *word;
 
 	cli_table_cell(table, CLI_PLAIN, "%s", cli_time_format(style, e->time_wall_ns, time));
-	end_cell(event, true, table);
-	end_cell(event, false, table);
+	cli_event_end_format(event, true, text);
+	cli_table_cell(table, CLI_PLAIN, "%s", text);
+	cli_event_end_format(event, false, text);
+	cli_table_cell(table, CLI_PLAIN, "%s", text);
 	cli_table_cell(table, CLI_PLAIN, "%s",
 	               codec_service_format(e->proto, e->dst_port, service));
-	user_cell(e, table);
-	process_cell(e, table);
-	status_cell(e, style, table);
-	rule_cell(event, table);
+	bool known = cli_event_user_format(e, text);
+	cli_table_cell(table, known ? CLI_PLAIN : CLI_MUTED, "%s", text);
+	known = cli_event_process_format(e, text);
+	cli_table_cell(table, known ? CLI_PLAIN : CLI_MUTED, "%s", text);
+	enum cli_tint tint = cli_event_verdict(e->verdict, style, &glyph, &word);
+	cli_table_cell(table, tint, "%s %s", glyph, word);
+	bool rule = cli_event_rule_format(event, text);
+	cli_table_cell(table, rule ? CLI_PLAIN : CLI_MUTED, "%s", text);
 	if (wide) {
 		wide_cells(event, table);
 	}

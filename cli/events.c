@@ -14,9 +14,9 @@
 #define NEWEST_DEFAULT 50
 #define NEWEST_FOLLOW  10
 #define FLUSH_ROWS     256
-#define SEARCH_NS      (120 * PR_NS_PER_S) /* a search may find nothing for so long */
 #define REPEAT_NS      (5 * PR_NS_PER_S)
 #define SEEN_MAX       4096               /* events remembered against a second showing */
+#define SEEN_BOTH      (1ULL << 63)       /* in a number remembered: it had both ends */
 #define OVERLAP_NS     (10 * PR_NS_PER_S) /* asked for again after a break */
 #define QUERY_DENIED   "verdict:denied,rejected,would-deny"
 
@@ -40,7 +40,7 @@ struct show {
 
 /* ---- what is asked ---- */
 
-static int query_make(struct cli *cli, char text[static POLICY_QUERY_MAX_BYTES])
+int cli_query_make(struct cli *cli, char *text, size_t room)
 {
 	const struct cli_options *options = &cli->options;
 	struct policy_query_error error;
@@ -49,20 +49,18 @@ static int query_make(struct cli *cli, char text[static POLICY_QUERY_MAX_BYTES])
 
 	text[0] = '\0';
 	for (size_t i = 0; i < options->word_count; i++) {
-		used += (size_t)snprintf(text + used, POLICY_QUERY_MAX_BYTES - used, "%s%s",
-		                         i > 0 ? " " : "", options->words[i]);
-		if (used + sizeof(QUERY_DENIED) + 4 >= POLICY_QUERY_MAX_BYTES) {
-			return cli_fail(cli, CLI_USAGE, "the query is longer than %u bytes",
-			                POLICY_QUERY_MAX_BYTES);
+		used += (size_t)snprintf(text + used, room - used, "%s%s", i > 0 ? " " : "",
+		                         options->words[i]);
+		if (used + sizeof(QUERY_DENIED) + 4 >= room) {
+			return cli_fail(cli, CLI_USAGE, "the query is longer than %zu bytes", room);
 		}
 	}
 	if (options->denied && used > 0) { /* an OR in it must not reach outside */
 		memmove(text + 1, text, used);
 		text[0] = '(';
-		(void)snprintf(text + used + 1, POLICY_QUERY_MAX_BYTES - used - 1, ") %s",
-		               QUERY_DENIED);
+		(void)snprintf(text + used + 1, room - used - 1, ") %s", QUERY_DENIED);
 	} else if (options->denied) {
-		(void)snprintf(text, POLICY_QUERY_MAX_BYTES, "%s", QUERY_DENIED);
+		(void)snprintf(text, room, "%s", QUERY_DENIED);
 	}
 	int ret = policy_query_parse(text, &error, &query);
 	policy_query_destroy(&query);
@@ -108,7 +106,7 @@ static int request_make(struct cli *cli, codec_doc_t **ret_request)
 	_cleanup_(codec_doc_destroy) codec_doc_t *request = codec_doc_new(CODEC_EVENTS_GET);
 	char query[POLICY_QUERY_MAX_BYTES];
 	uint64_t since_wall_ns, until_wall_ns, limit;
-	int status = query_make(cli, query);
+	int status = cli_query_make(cli, query, sizeof(query));
 
 	if (status == CLI_DONE) {
 		status = time_read(cli, "since", cli->options.since, &since_wall_ns);
@@ -133,6 +131,7 @@ static int request_make(struct cli *cli, codec_doc_t **ret_request)
 	codec_doc_set_u64(request, CODEC_EVENTS_GET_UNTIL, until_wall_ns);
 	codec_doc_set_u64(request, CODEC_EVENTS_GET_LIMIT, limit);
 	codec_doc_set_u64(request, CODEC_EVENTS_GET_FOLLOW, cli->options.follow);
+	codec_doc_set_u64(request, CODEC_EVENTS_GET_JOINED, cli->options.joined);
 	*ret_request = take_ptr(request);
 	return CLI_DONE;
 }
@@ -152,30 +151,57 @@ static bool seen_before(struct seen *seen, const struct pr_uuid *agent, uint64_t
 	return false;
 }
 
+/* A connection whose other end came late is shown twice: first with one end, then with both. */
+static uint64_t seen_number(const struct cli_joined *joined)
+{
+	bool both = joined->has_near && joined->has_far;
+	uint64_t seq = cli_joined_src(joined)->event.seq;
+
+	return both ? seq | SEEN_BOTH : seq;
+}
+
+static bool is_new(struct show *show, const struct cli_joined *joined)
+{
+	uint64_t time_wall_ns = cli_joined_time_wall_ns(joined);
+
+	if (show->seen != NULL &&
+	    seen_before(show->seen, &cli_joined_src(joined)->agent, seen_number(joined))) {
+		return false;
+	}
+	if (time_wall_ns > show->newest_wall_ns) {
+		show->newest_wall_ns = time_wall_ns;
+	}
+	if (show->shown == 0 || time_wall_ns < show->oldest_wall_ns) {
+		show->oldest_wall_ns = time_wall_ns;
+	}
+	return true;
+}
+
 static void row_show(struct show *show, const codec_doc_t *row)
 {
-	struct pr_uuid agent = codec_doc_uuid(row, CODEC_EVENT_ROW_AGENT);
-	struct cli_event event;
+	const struct cli_options *options = &show->cli->options;
+	struct cli_joined joined;
 
-	if (cli_event_read(row, &event) < 0) {
+	/* An event alone is a connection of which one end is asked for. */
+	if (cli_joined_read(row, &joined) < 0) {
 		show->malformed++;
 		return;
 	}
-	if (show->seen != NULL && seen_before(show->seen, &agent, event.event.seq)) {
+	const struct cli_event *event = cli_joined_src(&joined);
+	if (!is_new(show, &joined)) {
 		return;
-	}
-	if (event.event.time_wall_ns > show->newest_wall_ns) {
-		show->newest_wall_ns = event.event.time_wall_ns;
-	}
-	if (show->shown == 0 || event.event.time_wall_ns < show->oldest_wall_ns) {
-		show->oldest_wall_ns = event.event.time_wall_ns;
 	}
 	show->shown++;
 	if (show->table == NULL) {
-		show->broken |= !cli_json_print(cli_event_json(&event), show->cli->out);
+		json_t *object = options->joined ? cli_joined_json(&joined) : cli_event_json(event);
+		show->broken |= !cli_json_print(object, show->cli->out);
 		return;
 	}
-	cli_event_cells(&event, &show->cli->style, show->cli->options.wide, show->table);
+	if (options->joined) {
+		cli_joined_cells(&joined, &show->cli->style, options->wide, show->table);
+	} else {
+		cli_event_cells(event, &show->cli->style, options->wide, show->table);
+	}
 	if (++show->pending == FLUSH_ROWS) {
 		cli_table_flush(show->table);
 		show->pending = 0;
@@ -224,7 +250,7 @@ static int list_show(struct cli *cli, struct cli_peer *recorder, codec_doc_t *re
 	_cleanup_(codec_doc_destroy) codec_doc_t *end = NULL;
 	int status;
 
-	recorder->patience_ns = SEARCH_NS;
+	recorder->patience_ns = CLI_SEARCH_NS;
 	status = cli_ask(cli, recorder, request, item_show, show, &end);
 	flush(show);
 	if (status != CLI_DONE) {
@@ -237,7 +263,8 @@ static int list_show(struct cli *cli, struct cli_peer *recorder, codec_doc_t *re
 		const char *text = codec_doc_text(end, CODEC_END_TEXT);
 		bool complete = codec_doc_u64(end, CODEC_END_COMPLETE) != 0;
 		if (!cli->options.json || !complete) {
-			cli_note(cli, "%" PRIu64 " event%s%s%s%s", show->shown,
+			cli_note(cli, "%" PRIu64 " %s%s%s%s%s", show->shown,
+			         cli->options.joined ? "connection" : "event",
 			         show->shown == 1 ? "" : "s",
 			         complete ? "" : ", older ones match too: -n N shows more",
 			         text[0] != '\0' ? " · " : "", text);
@@ -366,6 +393,17 @@ static int follow_run(struct cli *cli, struct cli_peer *recorder, codec_doc_t *r
 	return follow_loop(&follow, signal_fd);
 }
 
+static cli_table_t *table_new(struct cli *cli)
+{
+	const struct cli_column *columns = cli_event_columns;
+	size_t count = cli_event_column_count(cli->options.wide);
+
+	if (cli->options.joined) {
+		columns = cli_joined_columns(&cli->style, cli->options.wide, &count);
+	}
+	return cli_table_new(&cli->style, cli->out, columns, count);
+}
+
 int cli_run_events(struct cli *cli)
 {
 	_cleanup_(codec_doc_destroy) codec_doc_t *request = NULL;
@@ -380,8 +418,7 @@ int cli_run_events(struct cli *cli)
 		return status;
 	}
 	if (!cli->options.json) {
-		table = cli_table_new(&cli->style, cli->out, cli_event_columns,
-		                      cli_event_column_count(cli->options.wide));
+		table = table_new(cli);
 		show.table = table;
 	}
 	if (cli->options.follow) {

@@ -11,6 +11,8 @@
 
 static const struct pr_man_example examples[] = {
 	{ "portreeve events -f --denied", "Follow what is denied, or would be." },
+	{ "portreeve events --joined --since 10m", "One row a connection, with both of its ends." },
+	{ "portreeve trace dst.port:3306", "What led to the newest such connection." },
 	{ "portreeve hosts", "Hosts and containers, and whether they are only observed." },
 	{ "portreeve policy add allow from web to db tcp/3306 process /usr/sbin/apache2",
 	  "A rule more in your draft; nothing is in force yet." },

@@ -24,6 +24,8 @@ const struct cli_option cli_option_rows[_CLI_OPTION_MAX] = {
 	[CLI_OPTION_LIMIT] = { "limit", 'n', "N", "the newest N; 0: all", FIELD(limit) },
 	[CLI_OPTION_DENIED] = { "denied", 0, NULL, "only denied, rejected and would-deny",
 	                        FIELD(denied) },
+	[CLI_OPTION_JOINED] = { "joined", 0, NULL, "one row a connection, with both of its ends",
+	                        FIELD(joined) },
 	[CLI_OPTION_MESSAGE] = { "message", 'm', "TEXT", "why, for the log", FIELD(message) },
 	[CLI_OPTION_FORCE] = { "force", 0, NULL, "do it though it is refused otherwise",
 	                       FIELD(force) },

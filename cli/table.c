@@ -93,8 +93,7 @@ static size_t characters(const char *text)
 	return count;
 }
 
-/* Cut in place to at most @p most characters, the last of them a mark. */
-static void cut(char *text, size_t most)
+void cli_text_cut(char *text, size_t most)
 {
 	size_t at = 0, count = 0;
 
@@ -150,7 +149,7 @@ void cli_table_cell(cli_table_t *table, enum cli_tint tint, const char *format, 
 	cell->text = escaped(text == NULL || text[0] == '\0' ? "-" : text);
 	if (cell->text != NULL) {
 		if (table->style->terminal) {
-			cut(cell->text, table->columns[column].most);
+			cli_text_cut(cell->text, table->columns[column].most);
 		}
 		if (characters(cell->text) > table->widths[column]) {
 			table->widths[column] = (unsigned)characters(cell->text);
@@ -181,7 +180,7 @@ static void line_print(const cli_table_t *table, const struct cell *cells)
 			continue;
 		}
 		if (last && table->style->columns > used) {
-			cut(text, table->style->columns - used);
+			cli_text_cut(text, table->style->columns - used);
 		}
 		fprintf(table->out, "%s%s%s", code, text, code[0] != '\0' ? "\033[0m" : "");
 		for (size_t k = characters(text); !last && k < table->widths[i] + 2U; k++) {

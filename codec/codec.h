@@ -65,7 +65,26 @@ enum codec_type {
 	E(UNKNOWN, KERNEL, 4, "kernel") E(UNKNOWN, NOT_TRIED, 5, "not tried: too busy")           \
 	E(UNKNOWN, NO_NOTICE, 6, "the source's agent said nothing in time")                       \
 	E(UNKNOWN, NO_LISTENER, 7, "no process listens there")                                    \
-	E(UNKNOWN, MALFORMED, 8, "malformed packet")
+	E(UNKNOWN, MALFORMED, 8, "malformed packet")                                              \
+	E(JOIN, BOTH, 0, "both ends") E(JOIN, LATE, 1, "completes a row shown before")            \
+	E(JOIN, FAR_UNSEEN, 2, "far end not seen") E(JOIN, NEAR_UNSEEN, 3, "near end not seen")   \
+	E(JOIN, FAR_STRANGE, 4, "far end: no agent there")                                        \
+	E(JOIN, NEAR_STRANGE, 5, "near end: no agent there")                                      \
+	E(JOIN, STOPPED, 6, "stopped at the near end, far end not reached")                       \
+	E(JOIN, LOOPBACK, 7, "one report for both ends: within one host or container")            \
+	E(JOIN, BOUNDARY, 8, "seen at the boundary, no end reported")                             \
+	E(JOIN, NO_ID, 9, "cannot be joined: no worker was asked, so it has no connection id")    \
+	E(JOIN, UNTOLD, 10, "cannot be joined: the near end said nothing in time, or several fit") \
+	E(JOIN, NEAR_UNKNOWN, 11, "cannot be joined: the near end is not known")                  \
+	E(JOIN, SEVERAL_NEAR, 12, "cannot be joined: several near ends fit")                      \
+	E(JOIN, SEVERAL_FAR, 13, "cannot be joined: several far ends fit")                        \
+	E(JOIN, TAKEN, 14, "cannot be joined: another end was joined to its other end")           \
+	E(JOIN, OTHER_SERVICE, 15, "cannot be joined: the ends disagree on protocol or port")     \
+	E(JOIN, OTHER_ADDRESS, 16, "cannot be joined: the ends disagree on addresses")            \
+	E(JOIN, OTHER_ENDPOINT, 17, "cannot be joined: the ends disagree on who is at them")      \
+	E(JOIN, OTHER_TIME, 18, "cannot be joined: the ends are too far apart in time")           \
+	E(JOIN, NOT_OWN, 19, "cannot be joined: its agent is not known to have that endpoint")    \
+	E(JOIN, CROWDED, 20, "cannot be joined: too many at once")
 /* clang-format on */
 
 enum codec_enum_value {
@@ -83,6 +102,7 @@ enum codec_enum_set {
 	CODEC_SET_EVENT_VERDICT,
 	CODEC_SET_DECIDED_BY,
 	CODEC_SET_UNKNOWN,
+	CODEC_SET_JOIN,
 };
 
 /** Text of a value of a set; "?" for one that is not in it. Static. */

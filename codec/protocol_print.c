@@ -51,6 +51,7 @@ static void enums_print(FILE *out)
 		[CODEC_SET_EVENT_VERDICT] = "event_verdict",
 		[CODEC_SET_DECIDED_BY] = "decided_by",
 		[CODEC_SET_UNKNOWN] = "unknown",
+		[CODEC_SET_JOIN] = "join",
 	};
 
 	fputs("## Enumerations\n\n| name | values |\n|---|---|\n", out);

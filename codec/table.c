@@ -4,7 +4,7 @@
 
 /* ---- enumerations ---- */
 
-#define VALUES_MAX 16
+#define VALUES_MAX 32
 
 static const char *const enum_texts[][VALUES_MAX] = {
 #define E(SET, NAME, value, text) [CODEC_SET_##SET][value] = text,

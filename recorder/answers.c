@@ -4,54 +4,7 @@
 #include <string.h>
 
 #include "base/err.h"
-#include "policy/query.h"
-#include "recorder/answers.h"
-#include "recorder/record.h"
-
-enum phase {
-	PHASE_FREE,
-	PHASE_COUNT,  /* back from the newest, to find where the wanted number begins */
-	PHASE_STREAM, /* forward, sending */
-	PHASE_FOLLOW,
-};
-
-/* Order of rows: time, agent, number. */
-struct row_key {
-	uint64_t time_wall_ns;
-	struct pr_uuid agent;
-	uint64_t seq;
-};
-
-struct answer {
-	enum phase phase;
-	struct bus_route route;
-	struct pr_uuid peer;
-	uint64_t id;
-	policy_query_t *query;
-	struct store_range range;
-	struct store_position position;
-	struct row_key first; /* to be sent; all zero: no bound */
-	struct row_key last;  /* read last while streaming */
-	uint64_t limit;       /* 0: none */
-	uint64_t matched;
-	uint64_t sent;
-	uint64_t lost; /* rows that a follower did not take and has not been told of */
-	bool follow;
-	bool more_matched; /* than the limit */
-	bool waits;        /* for room in the peer's queue */
-	uint64_t expires_ns;
-	uint8_t *unsent; /* a row that found no room */
-	size_t unsent_bytes;
-};
-
-struct recorder_answers {
-	struct recorder_answers_setup setup;
-	struct recorder_answers_counters counters;
-	struct answer answers[RECORDER_ANSWERS_MAX];
-	struct answer *current; /* being stepped */
-	uint64_t now_ns;        /* of the step */
-	char scratch[RECORDER_SCRATCH_BYTES];
-};
+#include "recorder/answers_internal.h"
 
 recorder_answers_t *recorder_answers_new(const struct recorder_answers_setup *setup)
 {
@@ -62,9 +15,11 @@ recorder_answers_t *recorder_answers_new(const struct recorder_answers_setup *se
 	return answers;
 }
 
-static void answer_end(struct answer *answer)
+void answers_end(recorder_answers_t *answers, struct answer *answer)
 {
+	answers_joined_count(&answers->counters, answer);
 	policy_query_destroy(&answer->query);
+	recorder_join_destroy(&answer->join);
 	free(answer->unsent);
 	*answer = (struct answer){ 0 };
 }
@@ -75,7 +30,7 @@ void recorder_answers_destroy(recorder_answers_t **answers_p)
 		return;
 	}
 	for (size_t i = 0; i < RECORDER_ANSWERS_MAX; i++) {
-		answer_end(&(*answers_p)->answers[i]);
+		answers_end(*answers_p, &(*answers_p)->answers[i]);
 	}
 	free(*answers_p);
 	*answers_p = NULL;
@@ -154,18 +109,27 @@ int recorder_answers_ask(recorder_answers_t *answers, const struct bus_route *ro
 		           .until_wall_ns = codec_doc_u64(request, CODEC_EVENTS_GET_UNTIL) },
 		.limit = codec_doc_u64(request, CODEC_EVENTS_GET_LIMIT),
 		.follow = codec_doc_u64(request, CODEC_EVENTS_GET_FOLLOW) != 0,
+		.enough = codec_doc_u64(request, CODEC_EVENTS_GET_ENOUGH) != 0,
 		.expires_ns = now_ns + RECORDER_FOLLOW_NS,
 	};
 	answer->phase = answer->limit != 0 ? PHASE_COUNT : PHASE_STREAM;
 	answer->range.newest_first = answer->phase == PHASE_COUNT;
-	return PR_OK;
+	if (codec_doc_u64(request, CODEC_EVENTS_GET_JOINED) == 0) {
+		return PR_OK;
+	}
+	err = answers_joined_start(answers, answer, !answer->enough, problem);
+	if (err != PR_OK) {
+		answers->counters.refused++;
+		answers_end(answers, answer);
+	}
+	return err;
 }
 
 /* ---- sending ---- */
 
 /* False: the answer is over, the peer has gone. */
-static bool send_or_keep(recorder_answers_t *answers, struct answer *answer, uint8_t **data_p,
-                         size_t size_bytes)
+bool answers_send_or_keep(recorder_answers_t *answers, struct answer *answer, uint8_t **data_p,
+                          size_t size_bytes)
 {
 	int err = answers->setup.send(answers->setup.arg, &answer->route, *data_p, size_bytes);
 	answer->waits = err == PR_EAGAIN;
@@ -196,12 +160,16 @@ static int doc_send(recorder_answers_t *answers, const struct answer *answer,
 static int end_send(recorder_answers_t *answers, const struct answer *answer)
 {
 	_cleanup_(codec_doc_destroy) codec_doc_t *doc = codec_doc_new(CODEC_END);
+	char text[256];
+
 	if (doc == NULL) {
 		return PR_ENOMEM;
 	}
 	codec_doc_set_u64(doc, CODEC_END_ID, answer->id);
 	codec_doc_set_u64(doc, CODEC_END_COUNT, answer->sent);
 	codec_doc_set_u64(doc, CODEC_END_COMPLETE, !answer->more_matched);
+	answers_joined_say(answer, text);
+	codec_doc_set_text(doc, CODEC_END_TEXT, text);
 	return doc_send(answers, answer, doc);
 }
 
@@ -218,26 +186,9 @@ static int lost_send(recorder_answers_t *answers, const struct answer *answer)
 
 /* ---- reading ---- */
 
-static struct row_key key_of(const struct store_row *row)
-{
-	return (struct row_key){ row->event.time_wall_ns, row->agent, row->event.seq };
-}
-
-static int key_compare(const struct row_key *a, const struct row_key *b)
-{
-	if (a->time_wall_ns != b->time_wall_ns) {
-		return a->time_wall_ns < b->time_wall_ns ? -1 : 1;
-	}
-	int order = memcmp(a->agent.bytes, b->agent.bytes, sizeof(a->agent.bytes));
-	if (order != 0) {
-		return order;
-	}
-	return a->seq < b->seq ? -1 : a->seq > b->seq;
-}
-
 /* A complete record if the row is wanted. */
-static bool row_matches(recorder_answers_t *answers, const struct answer *answer,
-                        const struct store_row *row, struct recorder_record *record)
+bool answers_row_matches(recorder_answers_t *answers, const struct answer *answer,
+                         const struct store_row *row, struct recorder_record *record)
 {
 	recorder_record_fill(record, row, answers->setup.names, answers->setup.comments,
 	                     answers->setup.groups, answers->scratch, answers->now_ns);
@@ -250,7 +201,7 @@ static bool on_count(void *arg, const struct store_row *row)
 	struct answer *answer = answers->current;
 	struct recorder_record record;
 
-	if (!row_matches(answers, answer, row, &record)) {
+	if (!answers_row_matches(answers, answer, row, &record)) {
 		return true;
 	}
 	if (answer->matched == answer->limit) {
@@ -258,8 +209,9 @@ static bool on_count(void *arg, const struct store_row *row)
 		return false;
 	}
 	answer->matched++;
-	answer->first = key_of(row);
-	return true;
+	answer->first = store_row_key_of(row);
+	answer->counted = answer->enough && answer->matched == answer->limit;
+	return !answer->counted;
 }
 
 static bool on_stream(void *arg, const struct store_row *row)
@@ -270,17 +222,17 @@ static bool on_stream(void *arg, const struct store_row *row)
 	struct recorder_record record;
 	size_t size_bytes;
 
-	answer->last = key_of(row);
-	if (key_compare(&answer->last, &answer->first) < 0 ||
-	    !row_matches(answers, answer, row, &record)) {
+	answer->last = store_row_key_of(row);
+	if (store_row_key_compare(&answer->last, &answer->first) < 0 ||
+	    !answers_row_matches(answers, answer, row, &record)) {
 		return true;
 	}
 	if (recorder_record_encode(&record, answer->id, &data, &size_bytes) != PR_OK) {
 		answer->lost++;
 		return true;
 	}
-	if (!send_or_keep(answers, answer, &data, size_bytes)) {
-		answer_end(answer);
+	if (!answers_send_or_keep(answers, answer, &data, size_bytes)) {
+		answers_end(answers, answer);
 		return false;
 	}
 	answer->sent++;
@@ -300,7 +252,7 @@ static void stream_start(struct answer *answer)
 	}
 }
 
-static void stream_end(recorder_answers_t *answers, struct answer *answer)
+void answers_stream_end(recorder_answers_t *answers, struct answer *answer)
 {
 	if (answer->follow) {
 		answer->phase = PHASE_FOLLOW;
@@ -310,7 +262,7 @@ static void stream_end(recorder_answers_t *answers, struct answer *answer)
 	int err = end_send(answers, answer);
 	answer->waits = err == PR_EAGAIN;
 	if (err != PR_EAGAIN) {
-		answer_end(answer);
+		answers_end(answers, answer);
 	}
 }
 
@@ -331,7 +283,7 @@ static void answer_read(recorder_answers_t *answers, struct answer *answer)
 		more = false;
 	}
 	if (counting) {
-		if (!more || answer->more_matched) {
+		if (!more || answer->more_matched || answer->counted) {
 			stream_start(answer);
 		}
 		if (answer->phase == PHASE_COUNT || answer->matched > 0 || answer->follow) {
@@ -341,7 +293,7 @@ static void answer_read(recorder_answers_t *answers, struct answer *answer)
 	}
 	bool enough = !answer->follow && answer->limit != 0 && answer->sent >= answer->limit;
 	if (!answer->waits && (!more || enough)) {
-		stream_end(answers, answer);
+		answers_stream_end(answers, answer);
 	}
 }
 
@@ -350,13 +302,13 @@ static bool answer_step(recorder_answers_t *answers, struct answer *answer)
 {
 	if (answers->now_ns > answer->expires_ns) {
 		answers->counters.ended_slow += answer->phase != PHASE_FOLLOW;
-		answer_end(answer);
+		answers_end(answers, answer);
 		return false;
 	}
 	if (answer->unsent != NULL) {
 		_cleanup_(pr_free) uint8_t *data = take_ptr(answer->unsent);
-		if (!send_or_keep(answers, answer, &data, answer->unsent_bytes)) {
-			answer_end(answer);
+		if (!answers_send_or_keep(answers, answer, &data, answer->unsent_bytes)) {
+			answers_end(answers, answer);
 			return false;
 		}
 		if (answer->waits) {
@@ -367,10 +319,17 @@ static bool answer_step(recorder_answers_t *answers, struct answer *answer)
 		if (answer->lost > 0 && lost_send(answers, answer) == PR_OK) {
 			answer->lost = 0;
 		}
+		if (answer->join != NULL) {
+			answers_joined_follow(answers, answer);
+		}
 		return false;
 	}
 	answers->current = answer;
-	answer_read(answers, answer);
+	if (answer->join != NULL) {
+		answers_joined_read(answers, answer);
+	} else {
+		answer_read(answers, answer);
+	}
 	return answer->phase != PHASE_FREE && answer->phase != PHASE_FOLLOW && !answer->waits;
 }
 
@@ -402,20 +361,17 @@ bool recorder_answers_waiting(const recorder_answers_t *answers)
 /* ---- following ---- */
 
 /* Will the reading still come to it? */
-static bool row_comes_later(const struct answer *answer, const struct row_key *key)
+static bool row_comes_later(const struct answer *answer, const struct store_row_key *key)
 {
 	return answer->phase == PHASE_COUNT ||
-	       (answer->phase == PHASE_STREAM && key_compare(key, &answer->last) > 0);
+	       (answer->phase == PHASE_STREAM && store_row_key_compare(key, &answer->last) > 0);
 }
 
-static void row_follow(recorder_answers_t *answers, struct answer *answer,
-                       const struct recorder_record *record)
+void answers_follower_send(recorder_answers_t *answers, struct answer *answer, const uint8_t *data,
+                           size_t size_bytes)
 {
-	_cleanup_(pr_free) uint8_t *data = NULL;
-	size_t size_bytes;
-
-	if (answer->unsent != NULL || (answer->lost > 0 && lost_send(answers, answer) != PR_OK) ||
-	    recorder_record_encode(record, answer->id, &data, &size_bytes) != PR_OK) {
+	if (data == NULL || answer->unsent != NULL ||
+	    (answer->lost > 0 && lost_send(answers, answer) != PR_OK)) {
 		answer->lost++;
 		answers->counters.rows_lost++;
 		return;
@@ -426,28 +382,46 @@ static void row_follow(recorder_answers_t *answers, struct answer *answer,
 		answer->lost++;
 		answers->counters.rows_lost++;
 	} else if (err != PR_OK) {
-		answer_end(answer);
+		answers_end(answers, answer);
 	} else {
 		answer->sent++;
 		answers->counters.rows_sent++;
 	}
 }
 
+static void row_follow(recorder_answers_t *answers, struct answer *answer,
+                       const struct store_row *row)
+{
+	_cleanup_(pr_free) uint8_t *data = NULL;
+	struct recorder_record record;
+	size_t size_bytes = 0;
+
+	if (answers_row_matches(answers, answer, row, &record)) {
+		if (recorder_record_encode(&record, answer->id, &data, &size_bytes) != PR_OK) {
+			data = NULL;
+		}
+		answers_follower_send(answers, answer, data, size_bytes);
+	}
+}
+
 void recorder_answers_row(recorder_answers_t *answers, const struct store_row *row, uint64_t now_ns)
 {
-	struct row_key key = key_of(row);
+	struct store_row_key key = store_row_key_of(row);
 
 	answers->now_ns = now_ns;
 	for (size_t i = 0; i < RECORDER_ANSWERS_MAX; i++) {
 		struct answer *answer = &answers->answers[i];
-		struct recorder_record record;
 		bool until = answer->range.until_wall_ns != 0 &&
 		             key.time_wall_ns >= answer->range.until_wall_ns;
 		if (answer->phase == PHASE_FREE || !answer->follow || until ||
-		    row_comes_later(answer, &key) || !row_matches(answers, answer, row, &record)) {
+		    row_comes_later(answer, &key)) {
 			continue;
 		}
-		row_follow(answers, answer, &record);
+		if (answer->join != NULL) {
+			answers_joined_row(answers, answer, row);
+		} else {
+			row_follow(answers, answer, row);
+		}
 	}
 }
 
@@ -458,5 +432,6 @@ void recorder_answers_counters(const recorder_answers_t *answers,
 	for (size_t i = 0; i < RECORDER_ANSWERS_MAX; i++) {
 		ret_counters->open += answers->answers[i].phase != PHASE_FREE;
 		ret_counters->following += answers->answers[i].phase == PHASE_FOLLOW;
+		answers_joined_count(ret_counters, &answers->answers[i]);
 	}
 }

@@ -24,6 +24,7 @@
 
 #define RECORDER_ANSWERS_MAX      64
 #define RECORDER_ANSWERS_PER_PEER 8
+#define RECORDER_ANSWERS_JOINED   4                  /* of the open ones: each keeps 10 s of ends */
 #define RECORDER_ANSWER_ROWS      500                /* read in one step */
 #define RECORDER_FOLLOW_NS        (30 * PR_NS_PER_S) /* after the last request */
 #define RECORDER_STALL_NS         (60 * PR_NS_PER_S) /* a reader that takes nothing is dropped */
@@ -67,6 +68,8 @@ void recorder_answers_row(recorder_answers_t *answers, const struct store_row *r
 struct recorder_answers_counters {
 	uint64_t asked, refused, rows_sent, rows_lost, ended_slow;
 	size_t open, following;
+	/* of joined answers */
+	uint64_t joined, singles, joins_refused;
 };
 void recorder_answers_counters(const recorder_answers_t *answers,
                                struct recorder_answers_counters *ret_counters);

@@ -288,26 +288,49 @@ _Static_assert(CODEC_EVENT_ROW_SRC_IMAGE == CODEC_EVENT_ROW_SRC_NAME + 3 &&
                        CODEC_EVENT_ROW_DST_IMAGE == CODEC_EVENT_ROW_DST_NAME + 3,
                "end_encode() counts on it");
 
-int recorder_record_encode(const struct recorder_record *record, uint64_t request_id,
-                           uint8_t **ret_data, size_t *ret_bytes)
+static bool event_encode(const struct codec_event *event, unsigned field, codec_doc_t *doc)
 {
-	_cleanup_(codec_doc_destroy) codec_doc_t *doc = codec_doc_new(CODEC_EVENT_ROW);
-	uint8_t event[1024];
-	size_t event_bytes;
+	uint8_t data[1024];
+	size_t size_bytes;
 
-	if (doc == NULL) {
-		return PR_ENOMEM;
+	if (codec_records_encode(CODEC_EVENT, event, 1, data, sizeof(data), &size_bytes) != PR_OK) {
+		return false;
 	}
-	int err = codec_records_encode(CODEC_EVENT, &record->row.event, 1, event, sizeof(event),
-	                               &event_bytes);
-	if (err != PR_OK) {
-		return err;
+	codec_doc_set_blob(doc, field, data, size_bytes);
+	return true;
+}
+
+codec_doc_t *recorder_record_doc(const struct recorder_record *record, uint64_t request_id)
+{
+	codec_doc_t *doc = codec_doc_new(CODEC_EVENT_ROW);
+
+	if (doc == NULL || !event_encode(&record->row.event, CODEC_EVENT_ROW_EVENT, doc)) {
+		codec_doc_destroy(&doc);
+		return NULL;
 	}
 	codec_doc_set_u64(doc, CODEC_EVENT_ROW_ID, request_id);
-	codec_doc_set_blob(doc, CODEC_EVENT_ROW_EVENT, event, event_bytes);
 	codec_doc_set_uuid(doc, CODEC_EVENT_ROW_AGENT, &record->row.agent);
 	end_encode(doc, &record->row.src, CODEC_EVENT_ROW_SRC_NAME, CODEC_EVENT_ROW_SRC_HOST);
 	end_encode(doc, &record->row.dst, CODEC_EVENT_ROW_DST_NAME, CODEC_EVENT_ROW_DST_HOST);
 	codec_doc_set_text(doc, CODEC_EVENT_ROW_RULE_COMMENT, record->row.rule_comment);
-	return codec_doc_encode(doc, ret_data, ret_bytes);
+	return doc;
+}
+
+int recorder_record_far(const struct recorder_record *record, codec_doc_t *doc)
+{
+	if (!event_encode(&record->row.event, CODEC_EVENT_ROW_FAR_EVENT, doc)) {
+		return PR_EMALF;
+	}
+	codec_doc_set_uuid(doc, CODEC_EVENT_ROW_FAR_AGENT, &record->row.agent);
+	end_encode(doc, &record->row.dst, CODEC_EVENT_ROW_DST_NAME, CODEC_EVENT_ROW_DST_HOST);
+	codec_doc_set_text(doc, CODEC_EVENT_ROW_FAR_RULE_COMMENT, record->row.rule_comment);
+	return PR_OK;
+}
+
+int recorder_record_encode(const struct recorder_record *record, uint64_t request_id,
+                           uint8_t **ret_data, size_t *ret_bytes)
+{
+	_cleanup_(codec_doc_destroy) codec_doc_t *doc = recorder_record_doc(record, request_id);
+
+	return doc == NULL ? PR_ENOMEM : codec_doc_encode(doc, ret_data, ret_bytes);
 }

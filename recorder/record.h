@@ -36,6 +36,12 @@ void recorder_record_fill(struct recorder_record *record, const struct store_row
 bool recorder_record_value(const void *record, enum policy_query_field field, const char *key,
                            unsigned index, struct policy_query_value *ret_value);
 
+/** EVENT_ROW with a request's id. Caller destroys. NULL: out of memory. */
+codec_doc_t *recorder_record_doc(const struct recorder_record *record, uint64_t request_id);
+
+/** Add the far end of a connection to the row of its near end. */
+int recorder_record_far(const struct recorder_record *record, codec_doc_t *doc) _must_check_;
+
 /** EVENT_ROW with a request's id, encoded. @p ret_data is malloc'd. */
 int recorder_record_encode(const struct recorder_record *record, uint64_t request_id,
                            uint8_t **ret_data, size_t *ret_bytes) _must_check_;

@@ -106,6 +106,9 @@ static void facts_of_readers(struct daemon *daemon, codec_doc_t *doc)
 	fact(doc, "followers", answers.following);
 	fact(doc, "rows_sent", answers.rows_sent);
 	fact(doc, "rows_lost_by_followers", answers.rows_lost);
+	fact(doc, "connections_joined", answers.joined);
+	fact(doc, "connections_one_end", answers.singles);
+	fact(doc, "joins_refused", answers.joins_refused);
 	bus_server_counters(daemon->server, &server);
 	fact(doc, "frames_refused_role", daemon->counters.role + server.refused_role);
 	fact(doc, "frames_revoked", server.revoked);

@@ -75,7 +75,7 @@ static void user_send(struct users *users, const struct store_user *user)
 
 /* ---- his last connections ---- */
 
-static void row_send(void *arg, const struct store_row *row)
+static bool row_send(void *arg, const struct store_row *row)
 {
 	struct users *users = arg;
 	const struct recorder_users_setup *setup = users->setup;
@@ -91,6 +91,7 @@ static void row_send(void *arg, const struct store_row *row)
 		users->gone = setup->send(setup->arg, users->route, data, size_bytes) != PR_OK;
 		users->sent++;
 	}
+	return true;
 }
 
 static bool is_wanted(const struct users *users, const struct store_user *user)

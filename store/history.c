@@ -183,10 +183,11 @@ int store_history_agents(store_history_t *history,
 
 /* ---- append ---- */
 
-static struct store_key event_key(const struct pr_uuid *agent, const struct codec_event *event)
+static struct store_key event_key(const struct pr_uuid *agent, uint64_t time_wall_ns,
+                                  uint64_t seq_number)
 {
-	struct store_key key = store_key_u64(event->time_wall_ns);
-	struct store_key seq = store_key_u64(event->seq);
+	struct store_key key = store_key_u64(time_wall_ns);
+	struct store_key seq = store_key_u64(seq_number);
 	store_key_add(&key, agent->bytes, sizeof(agent->bytes));
 	store_key_add(&key, seq.bytes, seq.size_bytes);
 	return key;
@@ -264,7 +265,8 @@ static int batch_append(struct store_txn *txn, struct store_users *users, struct
 	batch->stored = 0;
 	for (size_t i = 0; i < batch->count; i++) {
 		const struct store_row *row = &batch->rows[i];
-		struct store_key key = event_key(&batch->agent, &row->event);
+		struct store_key key =
+			event_key(&batch->agent, row->event.time_wall_ns, row->event.seq);
 		if (row->event.seq == 0) {
 			return PR_EINVAL;
 		}
@@ -449,11 +451,11 @@ int store_history_read(store_history_t *history, const struct store_range *range
 	return txn.err;
 }
 
-int store_history_row(store_history_t *history, const struct store_position *position,
-                      void (*visit)(void *arg, const struct store_row *row), void *arg)
+/* The row under a key. */
+static int row_at(store_history_t *history, const struct store_key *key,
+                  bool (*visit)(void *arg, const struct store_row *row), void *arg)
 {
 	_cleanup_(store_txn_done) struct store_txn txn = { 0 };
-	struct store_key key = store_key_bytes(position->bytes, sizeof(position->bytes));
 	struct store_row row;
 
 	int err = store_txn_read(&txn, &history->env);
@@ -462,15 +464,34 @@ int store_history_row(store_history_t *history, const struct store_position *pos
 	}
 	_cleanup_(store_cursor_done) struct store_cursor cursor = { 0 };
 	store_cursor_open(&cursor, &txn, HISTORY_DB_EVENT);
-	if (!store_cursor_seek(&cursor, &key) || cursor.key.mv_size != key.size_bytes ||
-	    memcmp(cursor.key.mv_data, key.bytes, key.size_bytes) != 0) {
-		return txn.err == PR_OK ? PR_ENOENT : txn.err;
+	bool found = store_cursor_seek(&cursor, key) && cursor.key.mv_size == key->size_bytes &&
+	             memcmp(cursor.key.mv_data, key->bytes, key->size_bytes) == 0;
+	if (txn.err != PR_OK || !found) {
+		return txn.err != PR_OK ? txn.err : PR_ENOENT;
 	}
 	err = store_row_read(&cursor, &row);
 	if (err == PR_OK) {
-		visit(arg, &row);
+		(void)visit(arg, &row);
+	} else {
+		history->corrupt++;
 	}
 	return err;
+}
+
+int store_history_row(store_history_t *history, const struct store_position *position,
+                      bool (*visit)(void *arg, const struct store_row *row), void *arg)
+{
+	struct store_key key = store_key_bytes(position->bytes, sizeof(position->bytes));
+
+	return row_at(history, &key, visit, arg);
+}
+
+int store_history_get(store_history_t *history, const struct store_row_key *where,
+                      bool (*visit)(void *arg, const struct store_row *row), void *arg)
+{
+	struct store_key key = event_key(&where->agent, where->time_wall_ns, where->seq);
+
+	return row_at(history, &key, visit, arg);
 }
 
 int store_history_users(store_history_t *history, struct store_user_place *place, size_t max_rows,

@@ -53,6 +53,17 @@ struct store_row {
 	const struct pr_uuid *user_at;
 };
 
+/** Where a row lies: rows are in this order, and no two have the same. */
+struct store_row_key {
+	uint64_t time_wall_ns;
+	struct pr_uuid agent;
+	uint64_t seq;
+};
+
+struct store_row_key store_row_key_of(const struct store_row *row);
+/** Below, at or above 0, as memcmp(). */
+int store_row_key_compare(const struct store_row_key *a, const struct store_row_key *b);
+
 /** What an agent's numbers tell. */
 struct store_agent {
 	struct pr_uuid id;
@@ -129,9 +140,9 @@ int store_history_read(store_history_t *history, const struct store_range *range
                        bool (*visit)(void *arg, const struct store_row *row), void *arg,
                        bool *ret_more) _must_check_;
 
-/** The row at a place; PR_ENOENT: it is not there any more. */
+/** The row at a place, as store_history_get(). */
 int store_history_row(store_history_t *history, const struct store_position *position,
-                      void (*visit)(void *arg, const struct store_row *row),
+                      bool (*visit)(void *arg, const struct store_row *row),
                       void *arg) _must_check_;
 
 /* ---- users: who was seen where, counted as events are committed ---- */
@@ -180,6 +191,14 @@ struct store_user_place {
 int store_history_users(store_history_t *history, struct store_user_place *place, size_t max_rows,
                         bool (*visit)(void *arg, const struct store_user *user), void *arg,
                         bool *ret_more) _must_check_;
+
+/**
+ * One row. It is borrowed for the call of @p visit, whose result is not looked at.
+ * @retval PR_ENOENT  It is not there, or not any more.
+ */
+int store_history_get(store_history_t *history, const struct store_row_key *key,
+                      bool (*visit)(void *arg, const struct store_row *row),
+                      void *arg) _must_check_;
 
 struct store_history_stats {
 	uint64_t events;         /* stored now */

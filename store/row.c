@@ -8,6 +8,23 @@
 #define KEY_SEQ_AT   24
 #define KEY_BYTES    32
 
+struct store_row_key store_row_key_of(const struct store_row *row)
+{
+	return (struct store_row_key){ row->event.time_wall_ns, row->agent, row->event.seq };
+}
+
+int store_row_key_compare(const struct store_row_key *a, const struct store_row_key *b)
+{
+	if (a->time_wall_ns != b->time_wall_ns) {
+		return a->time_wall_ns < b->time_wall_ns ? -1 : 1;
+	}
+	int order = memcmp(a->agent.bytes, b->agent.bytes, sizeof(a->agent.bytes));
+	if (order != 0) {
+		return order;
+	}
+	return a->seq < b->seq ? -1 : a->seq > b->seq;
+}
+
 /* Every field of an event but those of the key, from the message table. */
 #define WRITE_U8(name)      store_write_u8(writer, event->name);
 #define WRITE_U16(name)     store_write_u16(writer, event->name);

@@ -35,6 +35,27 @@ page_ok() { # TEXT: the page comes, and Apache has answered it
 	ok $? "$1"
 }
 
+# Load the page and keep its connections.
+joined_of() { # URL ROWS
+	local since
+	since=$(date --utc +%FT%T.%3NZ)
+	story_load "$1" -o /dev/null
+	joined_rows() { # ROWS
+		lib_pr events --joined --since "$since" 'dst.port:8000,80,3306' >"$lib_data/joined" 2>/dev/null
+		[ "$(wc -l <"$lib_data/joined")" -gt "$1" ]
+	}
+	lib_until 8 joined_rows "$2"
+	sed 's/^/# /' "$lib_data/joined"
+}
+
+joined_row() { # SOURCE USER PROCESS TARGET USER PROCESS SERVICE: one connection, and only one
+	local found
+	found=$(awk -v a="$1" -v b="$2" -v c="$3" -v d="$4" -v e="$5" -v f="$6" -v g="$7" \
+		'$2 == a && $3 == b && $4 == c && $5 == d && $6 == e && $7 == f && $8 == g' \
+		"$lib_data/joined" | wc -l)
+	is "$found" 1 "joined: $2 $3 on $1 to $5 $6 on $4, $7"
+}
+
 story_hosts
 story_engine --iptables=false || bail "no images"
 story_mac_user
@@ -56,6 +77,20 @@ row dockersrv "$story_apache(C)" root tcp/80 docker-proxy
 row dockersrv "$story_apache(C)" root tcp/80 apache2
 row "$story_apache(C)" "$story_db(C)" www-data tcp/3306 apache2
 row "$story_apache(C)" "$story_db(C)" mysql tcp/3306 mariadbd
+sleep 11 # then no other visit is mixed up with this one
+joined_of "$story_url" 3
+is "$(wc -l <"$lib_data/joined")" 4 "joined: six events are three connections"
+joined_row mymacbook macuser curl dockersrv root docker-proxy tcp/8000
+joined_row dockersrv root docker-proxy "$story_apache(C)" root apache2 tcp/80
+joined_row "$story_apache(C)" www-data apache2 "$story_db(C)" mysql mariadbd tcp/3306
+lib_pr trace "$(awk '/mariadbd/ { print $NF }' "$lib_data/joined")" >"$lib_data/tree" 2>&1
+sed 's/^/# /' "$lib_data/tree"
+is "$(wc -l <"$lib_data/tree")" 7 \
+	"trace of the database's connection: a tree of four ends and three connections"
+is "$(grep -o 'curl\|docker-proxy\|apache2\|mariadbd\|same process\|same program\|one of' \
+	"$lib_data/tree" | tr '\n' ' ')" \
+	'curl docker-proxy same process apache2 same program mariadbd ' \
+	"trace: curl, docker-proxy, Apache (its child opens it: the same program), MariaDB"
 table_of "http://[fd07::2]:8000/wp-login.php" 6
 row mymacbook dockersrv macuser tcp/8000 curl
 row mymacbook dockersrv root tcp/8000 docker-proxy
@@ -165,6 +200,10 @@ row mymacbook dockersrv macuser tcp/8000 curl
 row mymacbook "$story_apache(C)" root tcp/80 apache2
 row "$story_apache(C)" "$story_db(C)" www-data tcp/3306 apache2
 row "$story_apache(C)" "$story_db(C)" mysql tcp/3306 mariadbd
+joined_of "$story_url" 2
+is "$(wc -l <"$lib_data/joined")" 3 "default engine: joined: four events are two connections"
+joined_row mymacbook macuser curl "$story_apache(C)" root apache2 'tcp/8000>80'
+joined_row "$story_apache(C)" www-data apache2 "$story_db(C)" mysql mariadbd tcp/3306
 story_move mymacbook 192.168.2.37
 page_ok "default engine: carried to another network, its first connection there loads the page"
 before=$(story_answers)

@@ -11,8 +11,8 @@
 #include "base/clock.h"
 #include "base/err.h"
 #include "codec/codec.h"
+#include "tests/cli/chain.h"
 #include "tests/cli/fake.h"
-#include "tests/cli/sample.h"
 
 #define LIVE_NS (100 * PR_NS_PER_MS) /* a follower gets an event so often */
 
@@ -332,9 +332,50 @@ static void say_lost(struct serve *serve)
 	answer(serve, doc);
 }
 
+/* The story's connections: those at an endpoint, else what the query names. */
+static void joined_answer(struct serve *serve, const codec_doc_t *request)
+{
+	const char *query = codec_doc_text(request, CODEC_EVENTS_GET_QUERY);
+	bool busy = serve->fake->busy;
+
+	if (codec_doc_u64(request, CODEC_EVENTS_GET_FOLLOW) != 0) {
+		for (unsigned i = 0; i < 2; i++) { /* the second time as after a restart */
+			codec_doc_t *late = chain_row(1, false);
+			codec_doc_set_u64(late, CODEC_EVENT_ROW_JOIN, CODEC_JOIN_LATE);
+			answer(serve, chain_row_alone(CODEC_JOIN_FAR_UNSEEN));
+			answer(serve, late);
+		}
+		answer(serve, chain_row(2, false));
+		return;
+	}
+	for (unsigned i = 0; i < CHAIN_COUNT; i++) {
+		char src[64], dst[64], connection[64], id[PR_UUID_TEXT_BYTES];
+		struct pr_uuid left = chain_uuid((uint8_t)(i + 1)),
+			       right = chain_uuid((uint8_t)(i + 2));
+		(void)snprintf(src, sizeof(src), "uuid:%s", pr_uuid_format(&left, id));
+		(void)snprintf(dst, sizeof(dst), "uuid:%s", pr_uuid_format(&right, id));
+		(void)snprintf(connection, sizeof(connection), "connection:00000000000000a%u", i);
+		bool named = strcmp(query, connection) == 0 || query[0] == '\0';
+		if (named || strcmp(query, src) == 0 || strcmp(query, dst) == 0) {
+			answer(serve, chain_row(i, false));
+			if (busy && !named && i < 2) {
+				answer(serve, chain_row(i, true));
+			}
+		}
+	}
+	say_end(serve, true);
+}
+
 static void events_answer(struct serve *serve, const codec_doc_t *request)
 {
 	const char *query = codec_doc_text(request, CODEC_EVENTS_GET_QUERY);
+
+	bool traced = strncmp(query, "connection:", 11) == 0;
+
+	if (codec_doc_u64(request, CODEC_EVENTS_GET_JOINED) != 0 || traced) {
+		joined_answer(serve, request);
+		return;
+	}
 
 	if (codec_doc_u64(request, CODEC_EVENTS_GET_FOLLOW) == 0) {
 		for (uint64_t seq = 1; seq <= 3; seq++) {

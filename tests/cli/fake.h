@@ -26,6 +26,7 @@ struct fake {
 	struct pr_uuid client;
 	unsigned controller_port, recorder_port; /* 0: any; set when it runs */
 	bool forged;                             /* the directory is signed by somebody else */
+	bool busy;                               /* the story has a second visitor */
 	uint64_t first_seq;                      /* of a follower's list */
 };
 

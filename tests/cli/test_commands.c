@@ -419,6 +419,84 @@ static void test_unreachable(struct fake *fake, pid_t controller)
 	ok(RUN("hosts") == 4 && strstr(err_text, "refuses the key") != NULL, "key refused: 4");
 }
 
+static void test_joined(void)
+{
+	ok(RUN("events", "--joined") == 0 && lines_of(out_text) == 4 &&
+	           strstr(out_text, "macuser curl") != NULL &&
+	           strstr(out_text, "mysql mariadbd") != NULL &&
+	           strcmp(err_text, "3 connections\n") == 0,
+	   "events --joined: a row a connection: %s", err_text);
+	ok(RUN("events", "--joined", "--json") == 0 && lines_of(out_text) == 3 &&
+	           strstr(out_text, "{\"connection\":\"00000000000000a0\",\"joined\":true") ==
+	                   out_text,
+	   "and as objects");
+}
+
+static const char tree[] =
+	"mymacbook - macuser - curl[5123]\n"
+	"`- tcp/8000  + ALLOWED  2026-11-23T23:24:05.123Z  00000000000000a0  #10\n"
+	"   dockersrv - root - docker-proxy[812]\n"
+	"   `- tcp/80  + ALLOWED  +1.3 ms, same process  00000000000000a1  #20\n"
+	"      wordpress_apache_1(C) on dockersrv - root - apache2[33]\n"
+	"      `- tcp/3306  + ALLOWED  +1.3 ms, same program  00000000000000a2  "
+	"#30 Allow MySQL server\n"
+	"         wordpress_db_1(C) on dockersrv - mysql - mariadbd[77]\n";
+
+static bool out_is(const char *wanted)
+{
+	if (strcmp(out_text, wanted) != 0) {
+		printf("# got\n%s# wanted\n%s", out_text, wanted);
+		return false;
+	}
+	return true;
+}
+
+static void test_trace(void)
+{
+	ok(RUN("trace", "00000000000000a0") == 0 && out_is(tree),
+	   "trace: from the client down to the database");
+	ok(RUN("trace", "00000000000000a2") == 0 && out_is(tree),
+	   "the same from the last connection up");
+	ok(RUN("trace", "--json", "00000000000000a1") == 0 && lines_of(out_text) == 3 &&
+	           strstr(out_text, "\"depth\":1,\"cause\":\"00000000000000a0\","
+	                            "\"link\":\"same process\",\"one_of\":1,") != NULL,
+	   "in JSON each names the one that led to it");
+	ok(RUN("trace", "00000000000000ff") == 3 &&
+	           strstr(err_text, "nothing recorded matches") != NULL,
+	   "one that is not recorded: 3");
+	ok(RUN("trace", "prt:7") == 2, "a wrong query: 2");
+	ok(RUN("trace") == 2, "nothing: 2");
+}
+
+/* The recorder anew, with other connections. */
+static void test_recorder_swap(struct fake *fake, pid_t *recorder, bool busy)
+{
+	(void)kill(*recorder, SIGKILL);
+	(void)waitpid(*recorder, NULL, 0);
+	fake->busy = busy;
+	*recorder = fake_recorder_start(fake);
+	ok(*recorder > 0, "another recorder");
+}
+
+/* A second visitor in the same moment: what cannot be known is said. */
+static void test_trace_busy(void)
+{
+	ok(RUN("trace", "00000000000000a2") == 0 &&
+	           strstr(out_text, "2 accepted connections may have led to this one:\n"
+	                            "  ? dockersrv - root - docker-proxy[812]\n") == out_text &&
+	           strstr(out_text,
+	                  "\nwordpress_apache_1(C) on dockersrv - www-data - apache2[40]\n"
+	                  "`- tcp/3306") != NULL,
+	   "up: as far as it is certain, then what may be");
+	ok(strchr(out_text, '\033') == NULL && strstr(out_text, "  ? evil\\x1b[2J") != NULL,
+	   "names from elsewhere are shown inert");
+	ok(RUN("trace", "00000000000000a0") == 0 &&
+	           strstr(out_text, "tcp/80  + ALLOWED  +1.3 ms, same process, one of 2  "
+	                            "00000000000000a1") != NULL &&
+	           strstr(out_text, "tcp/3306  + ALLOWED  +1.3 ms, same program, one of 2") != NULL,
+	   "down: one of two");
+}
+
 static void test_forged(struct fake *fake)
 {
 	struct fake other = *fake;
@@ -494,6 +572,29 @@ static int ends_soon(pid_t pid)
 	return 97;
 }
 
+static void test_follow_joined(void)
+{
+	static struct reader reader;
+	int ends[2];
+
+	if (!ok(pipe2(ends, O_CLOEXEC) == 0, "a pipe")) {
+		return;
+	}
+	pid_t pid = program_start(
+		(const char *const[]){ "events", "-f", "--joined", "--json", NULL }, ends[1]);
+	close(ends[1]);
+	reader.fd = ends[0];
+	ok(follow_until(&reader, 5), "events -f --joined");
+	kill(pid, SIGINT);
+	ok(ends_soon(pid) == 0, "SIGINT ends it with 0");
+	(void)follow_until(&reader, 1000); /* what is left in the pipe */
+	unsigned count = lines_of(reader.text);
+	ok(count == 3 && strstr(reader.text, "\"missing\":\"far end not seen\"") != NULL &&
+	           strstr(reader.text, "\"missing\":null,\"late\":true") != NULL,
+	   "a late end completes its row, and no row comes twice: %u", count);
+	close(ends[0]);
+}
+
 static void test_follow(struct fake *fake, pid_t *recorder)
 {
 	static struct reader reader;
@@ -557,6 +658,7 @@ int main(void)
 
 	(void)snprintf(program, sizeof(program), "%s/portreeve", builddir != NULL ? builddir : ".");
 	setenv("TZ", "UTC", 1);
+	setenv("LC_ALL", "C", 1);
 	unsetenv("NO_COLOR");
 	if (!ok(mkdtemp(folder) != NULL && fake_init(&fake), "a folder and keys")) {
 		return tap_done();
@@ -572,7 +674,13 @@ int main(void)
 	test_tables();
 	test_events();
 	test_users();
+	test_joined();
+	test_trace();
+	test_recorder_swap(&fake, &recorder, true);
+	test_trace_busy();
+	test_recorder_swap(&fake, &recorder, false);
 	test_forged(&fake);
+	test_follow_joined();
 	test_follow(&fake, &recorder);
 	test_broken_pipe();
 	test_unreachable(&fake, controller);

@@ -279,6 +279,8 @@ static void test_record(void)
 		{ "comment:\"Allow MySQL server\"", true },
 		{ "mode:enforce", true },
 		{ "seq:9", true },
+		{ "id:11000000-0000-0000-0000-000000000001-9", true },
+		{ "id:11000000-0000-0000-0000-000000000001-8", false },
 		{ "seq>9", false },
 		{ "decided_by:worker", true },
 		{ "reporter:initiator", true },

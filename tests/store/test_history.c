@@ -132,6 +132,28 @@ static bool on_agent(void *arg, const struct store_agent *state)
 	return true;
 }
 
+static void test_get(store_history_t *history)
+{
+	struct store_row_key key = { 0 }, other;
+	struct seen seen = { 0 };
+
+	struct seen newest = read_all(history, &(const struct store_range){ 0 }, 1000);
+	key = (struct store_row_key){ newest.last.event.time_wall_ns, newest.last.agent,
+		                      newest.last.event.seq };
+	ok(store_history_get(history, &key, on_row, &seen) == PR_OK && seen.count == 1 &&
+	           seen.last.event.seq == key.seq,
+	   "one row by its key");
+	other = key;
+	other.seq++;
+	ok(store_history_get(history, &other, on_row, &seen) == PR_ENOENT, "none behind the last");
+	other = key;
+	other.time_wall_ns--;
+	ok(store_history_get(history, &other, on_row, &seen) == PR_ENOENT && seen.count == 1,
+	   "nor the next one for a key that is not there");
+	ok(store_row_key_compare(&other, &key) < 0 && store_row_key_compare(&key, &key) == 0,
+	   "keys are in order of time");
+}
+
 static void test_groups_of_batches(const char *path)
 {
 	store_history_t *history =
@@ -197,6 +219,7 @@ int main(void)
 	store_history_destroy(&history);
 	history = history_at(&options);
 	test_range(history);
+	test_get(history);
 	store_history_destroy(&history);
 	(void)snprintf(path, sizeof(path), "%s/batches", base);
 	test_groups_of_batches(path);

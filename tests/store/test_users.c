@@ -131,9 +131,10 @@ static void test_failed(store_history_t *history)
 	   "nor with the next write");
 }
 
-static void on_row(void *arg, const struct store_row *row)
+static bool on_row(void *arg, const struct store_row *row)
 {
 	*(uint64_t *)arg = row->event.seq;
+	return true;
 }
 
 static void test_last(store_history_t *history)
