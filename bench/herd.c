@@ -140,11 +140,13 @@ static int client_open(struct herd_process *process, struct member *member, unsi
                        bool admin, bus_client_t **ret_client)
 {
 	char endpoint[128];
+	int heartbeat_ms = (int)(2 * herd_beat_ns(process->herd) / PR_NS_PER_MS);
 	struct bus_client_options options = { .endpoint = endpoint,
 		                              .server_key = process->herd->server_key,
 		                              .key = &member->agent->key,
 		                              .frame_max_bytes = admin ? CODEC_DOC_MAX_BYTES
 		                                                       : CODEC_FRAME_MAX_BYTES,
+		                              .heartbeat_ms = heartbeat_ms,
 		                              .waits_for_wake = true };
 	struct epoll_event event = { .events = EPOLLIN };
 

@@ -215,6 +215,7 @@ struct bus_client_options {
 	const struct bus_key *key;
 	size_t frame_max_bytes;
 	int high_water_mark; /* 0: 1024 */
+	int heartbeat_ms;    /* 0: 2000; without an answer it is cut after three of them */
 	/* Source address to bind ("192.0.2.7"); NULL: the kernel's choice. */
 	const char *source;
 	/*

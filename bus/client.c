@@ -60,7 +60,7 @@ static int client_connect(bus_client_t *client, const struct bus_client_options 
 
 	bus_options_common(socket, client->endpoint, options->frame_max_bytes,
 	                   options->high_water_mark, &ret);
-	bus_options_client(socket, pr_backoff_chance(), &ret);
+	bus_options_client(socket, pr_backoff_chance(), options->heartbeat_ms, &ret);
 	bus_option_set_bytes(socket, ZMQ_CURVE_SERVERKEY, options->server_key, BUS_KEY_BYTES, &ret);
 	bus_option_set_bytes(socket, ZMQ_CURVE_PUBLICKEY, key->public_key, BUS_KEY_BYTES, &ret);
 	bus_option_set_bytes(socket, ZMQ_CURVE_SECRETKEY, key->secret_key, BUS_KEY_BYTES, &ret);

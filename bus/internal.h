@@ -51,7 +51,7 @@ void bus_options_common(void *socket, const char *endpoint, size_t frame_max_byt
 
 /** Those of a server; those of a client, with any random number. */
 void bus_options_server(void *socket, int *ret);
-void bus_options_client(void *socket, uint64_t chance, int *ret);
+void bus_options_client(void *socket, uint64_t chance, int heartbeat_ms, int *ret);
 
 /** Only TCP has CURVE: inproc and ipc would carry frames of nobody. */
 bool bus_endpoint_valid(const char *endpoint);

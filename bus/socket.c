@@ -105,15 +105,17 @@ void bus_options_server(void *socket, int *ret)
 }
 
 /* Waits differ from client to client, so that those who lost a server do not come back as one. */
-void bus_options_client(void *socket, uint64_t chance, int *ret)
+void bus_options_client(void *socket, uint64_t chance, int heartbeat_ms, int *ret)
 {
 	const struct bus_tunables *t = &bus_tunables;
 	uint32_t first = (uint32_t)chance, longest = (uint32_t)(chance >> 32);
+	int beat_ms = heartbeat_ms > 0 ? heartbeat_ms : t->heartbeat_ms;
 
 	bus_option_set(socket, ZMQ_HANDSHAKE_IVL, t->client_handshake_ms, ret);
 	bus_option_set(socket, ZMQ_CONNECT_TIMEOUT, t->connect_ms, ret);
-	bus_option_set(socket, ZMQ_HEARTBEAT_IVL, t->heartbeat_ms, ret);
-	bus_option_set(socket, ZMQ_HEARTBEAT_TIMEOUT, t->heartbeat_timeout_ms, ret);
+	bus_option_set(socket, ZMQ_HEARTBEAT_IVL, beat_ms, ret);
+	bus_option_set(socket, ZMQ_HEARTBEAT_TIMEOUT,
+	               beat_ms * (t->heartbeat_timeout_ms / t->heartbeat_ms), ret);
 	bus_option_set(socket, ZMQ_RECONNECT_IVL,
 	               (int)pr_backoff_spread_ns((uint64_t)t->reconnect_ms, first), ret);
 	bus_option_set(socket, ZMQ_RECONNECT_IVL_MAX,
