@@ -13,13 +13,12 @@
 #include "codec/codec.h"
 #include "store/store.h"
 
-#define BEAT_NS  PR_NS_PER_S
 #define EVENTS   64
 #define OPEN_MAX 4096 /* questions on the way, of a process */
 
 /* ---- keys and store ---- */
 
-static int agent_register(store_t *store, const struct herd_agent *agent, unsigned index)
+static struct store_peer peer_of(const struct herd_agent *agent, unsigned index)
 {
 	struct store_peer peer = { .id = agent->id,
 		                   .role = "agent",
@@ -28,23 +27,31 @@ static int agent_register(store_t *store, const struct herd_agent *agent, unsign
 
 	memcpy(peer.public_key, agent->key.public_key, sizeof(peer.public_key));
 	(void)snprintf(peer.name, sizeof(peer.name), "herd-%u", index);
-	return store_peer_put(store, &peer);
+	return peer;
 }
 
+/* In one write: ten thousand would wait for the disk for a minute. */
 static int agents_register(struct deploy *deploy, struct herd *herd)
 {
 	char path[2 * STAGE_PATH_BYTES];
 	const struct store_options options = { .path = path };
+	_cleanup_(pr_free) struct store_peer *peers = calloc(herd->count, sizeof(*peers));
 	store_t *store = NULL;
+	int ret = peers != NULL ? PR_OK : PR_ENOMEM;
 
-	deploy_store_path(deploy, path);
-	int ret = store_open(&options, &store);
 	for (unsigned i = 0; i < herd->count && ret == PR_OK; i++) {
 		herd->agents[i].id = pr_uuid_new();
 		ret = bus_key_new(&herd->agents[i].key);
 		if (ret == PR_OK) {
-			ret = agent_register(store, &herd->agents[i], i);
+			peers[i] = peer_of(&herd->agents[i], i);
 		}
+	}
+	deploy_store_path(deploy, path);
+	if (ret == PR_OK) {
+		ret = store_open(&options, &store);
+	}
+	if (ret == PR_OK) {
+		ret = store_peers_put(store, peers, herd->count);
 	}
 	store_destroy(&store);
 	return ret;
@@ -80,6 +87,16 @@ void herd_done(struct herd *herd)
 	*herd = (struct herd){ 0 };
 }
 
+uint64_t herd_beat_ns(const struct herd *herd)
+{
+	return PR_NS_PER_S * (herd->count > HERD_BEATS ? herd->count / HERD_BEATS : 1);
+}
+
+unsigned herd_joining(const struct herd *herd)
+{
+	return HERD_JOINING * ((herd->count + HERD_A_PROCESS - 1) / HERD_A_PROCESS);
+}
+
 /* ---- one process ---- */
 
 struct member {
@@ -106,7 +123,8 @@ struct herd_process {
 	struct member members[HERD_A_PROCESS];
 	struct member_wake wakes[HERD_A_PROCESS * (1 + DEPLOY_WORKERS)];
 	size_t wake_count;
-	unsigned count;
+	unsigned first, count;
+	unsigned opened; /* members that connect or have connected */
 	uint64_t wanted; /* revision */
 	/* questions */
 	uint64_t begun_ns, asked;
@@ -122,11 +140,13 @@ static int client_open(struct herd_process *process, struct member *member, unsi
                        bool admin, bus_client_t **ret_client)
 {
 	char endpoint[128];
+	int heartbeat_ms = (int)(2 * herd_beat_ns(process->herd) / PR_NS_PER_MS);
 	struct bus_client_options options = { .endpoint = endpoint,
 		                              .server_key = process->herd->server_key,
 		                              .key = &member->agent->key,
 		                              .frame_max_bytes = admin ? CODEC_DOC_MAX_BYTES
 		                                                       : CODEC_FRAME_MAX_BYTES,
+		                              .heartbeat_ms = heartbeat_ms,
 		                              .waits_for_wake = true };
 	struct epoll_event event = { .events = EPOLLIN };
 
@@ -196,7 +216,7 @@ static int greet(struct member *member)
 	return document_send(member, end);
 }
 
-static void beat(struct member *member, uint64_t now_ns)
+static void beat(struct member *member, uint64_t now_ns, uint64_t beat_ns)
 {
 	codec_doc_t *get = codec_doc_new(CODEC_STATE_GET);
 
@@ -205,7 +225,7 @@ static void beat(struct member *member, uint64_t now_ns)
 		codec_doc_set_u64(get, CODEC_STATE_GET_NUMBER, member->number);
 	}
 	if (document_send(member, get) == PR_OK) {
-		member->beat_ns = now_ns + BEAT_NS;
+		member->beat_ns = now_ns + beat_ns;
 	}
 }
 
@@ -278,7 +298,7 @@ static void worker_take(struct herd_process *process, bus_client_t *client)
 /* One question of the next agent; the open loop's due time is its start. */
 static void ask(struct herd_process *process, uint64_t due_ns)
 {
-	struct member *member = &process->members[process->asked % process->count];
+	struct member *member = &process->members[process->asked % process->opened];
 	uint64_t id = ++process->asked;
 	uint8_t frame[4096];
 	size_t size_bytes = 0;
@@ -312,7 +332,7 @@ static void questions_turn(struct herd_process *process, uint64_t now_ns)
 {
 	uint32_t rate = atomic_load(&process->herd->board->rate);
 
-	if (rate == 0) {
+	if (rate == 0 || process->opened == 0) {
 		process->begun_ns = 0;
 		return;
 	}
@@ -329,11 +349,53 @@ static void questions_turn(struct herd_process *process, uint64_t now_ns)
 	}
 }
 
+static int member_open(struct herd_process *process)
+{
+	struct member *member = &process->members[process->opened];
+	unsigned index = process->first + process->opened;
+
+	*member = (struct member){ .agent = &process->herd->agents[index], .index = index };
+	int ret = client_open(process, member, DEPLOY_ADMIN_PORT, true, &member->admin);
+	for (unsigned w = 0; w < DEPLOY_WORKERS && ret == PR_OK; w++) {
+		ret = client_open(process, member, DEPLOY_WORKER_PORT + w, false,
+		                  &member->workers[w]);
+	}
+	process->opened += ret == PR_OK;
+	return ret;
+}
+
+/* All links looked at: a client that failed comes back by the looks of its owner. */
+static bool member_connected(const struct member *member)
+{
+	bool up = bus_client_link(member->admin) == BUS_LINK_UP;
+
+	for (unsigned w = 0; w < DEPLOY_WORKERS; w++) {
+		up = bus_client_link(member->workers[w]) == BUS_LINK_UP && up;
+	}
+	return up;
+}
+
+/* As many at a time as one of a hundred processes can bring through a handshake in its 3 s. */
+static void members_join(struct herd_process *process)
+{
+	unsigned joining = 0;
+	int ret = PR_OK;
+
+	for (unsigned i = 0; i < process->opened; i++) {
+		joining += !member_connected(&process->members[i]);
+	}
+	for (; joining < HERD_JOINING && process->opened < process->count && ret == PR_OK;
+	     joining++) {
+		ret = member_open(process);
+	}
+}
+
 static void members_turn(struct herd_process *process, uint64_t now_ns)
 {
 	uint64_t wanted = atomic_load(&process->herd->board->revision);
 
-	for (unsigned i = 0; i < process->count; i++) {
+	members_join(process);
+	for (unsigned i = 0; i < process->opened; i++) {
 		struct member *member = &process->members[i];
 		if (wanted != process->wanted) {
 			member->follows = false;
@@ -350,7 +412,7 @@ static void members_turn(struct herd_process *process, uint64_t now_ns)
 			member->greeted = greet(member) == PR_OK;
 		}
 		if (member->greeted && now_ns >= member->beat_ns) {
-			beat(member, now_ns);
+			beat(member, now_ns, herd_beat_ns(process->herd));
 		}
 		if (wanted != process->wanted && member->revision >= wanted) {
 			member->follows = true;
@@ -406,28 +468,16 @@ static void process_run(const void *plan_data, int fd)
 	if (process == NULL) {
 		return;
 	}
+	/* They stand for other machines, which take nothing from the controller's processors. */
+	(void)!nice(HERD_NICE);
 	process->herd = plan->herd;
 	process->place = &plan->herd->board->places[plan->first / HERD_A_PROCESS];
+	process->first = plan->first;
 	process->count = plan->count;
 	process->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
 	if (process->epoll_fd < 0 || bus_context_new(NULL, &process->context) != PR_OK ||
 	    write(fd, "r", 1) != 1) {
 		return;
-	}
-	for (unsigned i = 0; i < plan->count; i++) {
-		struct member *member = &process->members[i];
-		*member = (struct member){ .agent = &plan->herd->agents[plan->first + i],
-			                   .index = plan->first + i };
-		if (client_open(process, member, DEPLOY_ADMIN_PORT, true, &member->admin) !=
-		    PR_OK) {
-			return;
-		}
-		for (unsigned w = 0; w < DEPLOY_WORKERS; w++) {
-			if (client_open(process, member, DEPLOY_WORKER_PORT + w, false,
-			                &member->workers[w]) != PR_OK) {
-				return;
-			}
-		}
 	}
 	process_loop(process);
 }

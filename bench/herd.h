@@ -19,6 +19,10 @@
 
 #define HERD_A_PROCESS     100
 #define HERD_PROCESSES_MAX 100
+#define HERD_NICE          10
+#define HERD_JOINING       3 /* agents of a process that connect at the same time */
+/** Heartbeats a second of all: what two cores can simulate beside the controller. */
+#define HERD_BEATS 2000
 
 struct herd_agent {
 	struct pr_uuid id;
@@ -53,5 +57,9 @@ void herd_done(struct herd *herd);
 /** Start all processes in a namespace: they connect at once. */
 int herd_start(struct herd *herd, const char *space) _must_check_;
 
+/** Between the heartbeats of an agent: 1 s, or more in a herd over HERD_BEATS. */
+uint64_t herd_beat_ns(const struct herd *herd);
+/** Agents that connect at the same time. */
+unsigned herd_joining(const struct herd *herd);
 uint32_t herd_ready(const struct herd *herd);
 uint32_t herd_followed(const struct herd *herd);

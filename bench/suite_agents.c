@@ -65,6 +65,7 @@ static int storm_measure(struct agents_suite *suite)
 {
 	struct bench_series value = { 0 };
 	uint64_t start_ns = pr_clock_monotonic_ns();
+	char note[128];
 
 	int ret = herd_start(&suite->herd, HERD);
 	while (ret == PR_OK && herd_ready(&suite->herd) < suite->herd.count) {
@@ -77,9 +78,13 @@ static int storm_measure(struct agents_suite *suite)
 		doze_ms(10);
 	}
 	bench_series_add(&value, (double)(pr_clock_monotonic_ns() - start_ns) / 1e9);
+	(void)snprintf(note, sizeof(note),
+	               "%u at a time, until each has its state and is in the directory; a "
+	               "heartbeat every %llu s",
+	               herd_joining(&suite->herd),
+	               (unsigned long long)(herd_beat_ns(&suite->herd) / PR_NS_PER_S));
 	if (ret == PR_OK) {
-		row_print(suite, "agents.storm", "s", &value,
-		          "all at once, until each has its state and is in the directory");
+		row_print(suite, "agents.storm", "s", &value, note);
 	}
 	return ret;
 }

@@ -12,9 +12,10 @@
  * the keyring on every message, so that a revoked key is cut off at once though its session still
  * stands. Routing ids mean nothing. A client (DEALER) pins the server's key.
  *
- * Options everywhere: ROUTER_MANDATORY 1, HANDSHAKE_IVL 3 s, heartbeats 2 s / 6 s, linger 0,
- * reconnect 100 ms to 5 s, IMMEDIATE on clients, explicit high-water marks, MAXMSGSIZE by the
- * caller.
+ * Options everywhere: linger 0, explicit high-water marks, MAXMSGSIZE by the caller. Servers:
+ * ROUTER_MANDATORY 1, HANDSHAKE_IVL 3 s, TCP keep-alive after 2 s, dead after 6 s. Clients:
+ * heartbeats 2 s / 6 s, HANDSHAKE_IVL 15 s (they also wait to be accepted), reconnect 100 ms to 5
+ * s, after a handshake that failed 0.25 s to 10 s, all by chance; IMMEDIATE.
  *
  * Threads: a context, server or client belongs to the thread that made it; the keyring is shared.
  * Never fork after bus_context_new(). One context a process.
@@ -214,6 +215,7 @@ struct bus_client_options {
 	const struct bus_key *key;
 	size_t frame_max_bytes;
 	int high_water_mark; /* 0: 1024 */
+	int heartbeat_ms;    /* 0: 2000; without an answer it is cut after three of them */
 	/* Source address to bind ("192.0.2.7"); NULL: the kernel's choice. */
 	const char *source;
 	/*

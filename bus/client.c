@@ -7,6 +7,7 @@
 #include <unistd.h>
 #include <zmq.h>
 
+#include "base/backoff.h"
 #include "base/clock.h"
 #include "base/err.h"
 #include "bus/internal.h"
@@ -26,8 +27,11 @@ struct bus_client {
 	 * frames are looked for first, and if there were some, the news wait for the next wake-up.
 	 */
 	bool frames_due, news_due, frames_came;
-	bool told_no;         /* refused by the server's ZAP handler: zmq does not try again */
-	uint64_t retry_at_ns; /* then we do */
+	bool failed;               /* the last handshake */
+	bool told_no;              /* by the server's ZAP handler */
+	bool away;                 /* not connected: zmq does not try again */
+	uint64_t retry_at_ns;      /* then we do */
+	struct pr_backoff backoff; /* of handshakes that failed otherwise */
 	char endpoint[192];
 };
 
@@ -50,16 +54,13 @@ static int endpoint_format(const struct bus_client_options *options, bus_client_
 
 static int client_connect(bus_client_t *client, const struct bus_client_options *options)
 {
-	const struct bus_tunables *t = &bus_tunables;
 	const struct bus_key *key = options->key;
 	void *socket = client->socket;
 	int ret = endpoint_format(options, client);
 
 	bus_options_common(socket, client->endpoint, options->frame_max_bytes,
 	                   options->high_water_mark, &ret);
-	bus_option_set(socket, ZMQ_RECONNECT_IVL, t->reconnect_ms, &ret);
-	bus_option_set(socket, ZMQ_RECONNECT_IVL_MAX, t->reconnect_max_ms, &ret);
-	bus_option_set(socket, ZMQ_IMMEDIATE, 1, &ret);
+	bus_options_client(socket, pr_backoff_chance(), options->heartbeat_ms, &ret);
 	bus_option_set_bytes(socket, ZMQ_CURVE_SERVERKEY, options->server_key, BUS_KEY_BYTES, &ret);
 	bus_option_set_bytes(socket, ZMQ_CURVE_PUBLICKEY, key->public_key, BUS_KEY_BYTES, &ret);
 	bus_option_set_bytes(socket, ZMQ_CURVE_SECRETKEY, key->secret_key, BUS_KEY_BYTES, &ret);
@@ -114,6 +115,10 @@ int bus_client_new(bus_context_t *context, const struct bus_client_options *opti
 	(void)zmq_msg_init(&client->message);
 	client->frame_max_bytes = options->frame_max_bytes;
 	client->waits_for_wake = options->waits_for_wake;
+	client->backoff = (struct pr_backoff){
+		.first_ns = (uint64_t)bus_tunables.failed_retry_ms * PR_NS_PER_MS,
+		.longest_ns = (uint64_t)bus_tunables.failed_retry_max_ms * PR_NS_PER_MS,
+	};
 	client->epoll_fd = -1;
 	bus_client_wake(client);
 	client->socket = zmq_socket(context->zmq, ZMQ_DEALER);
@@ -162,18 +167,62 @@ bool bus_client_due(const bus_client_t *client)
 	return client->frames_due || client->news_due;
 }
 
-/* After a plain refusal zmq gives up for ever; but a key can be admitted later. */
-static void refused_retry(bus_client_t *client)
+/* Connect again when it is time. */
+static void away_end(bus_client_t *client)
 {
-	if (!client->told_no || pr_clock_monotonic_ns() < client->retry_at_ns) {
+	if (!client->away || pr_clock_monotonic_ns() < client->retry_at_ns) {
 		return;
 	}
-	client->told_no = false;
-	(void)zmq_disconnect(client->socket, client->endpoint);
+	/* What the monitor still says is of the connection that was given up. */
+	while (bus_monitor_next(client->monitor) != BUS_MONITOR_NONE) {
+	}
+	client->told_no = client->away = false;
 	if (zmq_connect(client->socket, client->endpoint) != 0) {
-		client->told_no = true;
+		client->away = true;
 		client->retry_at_ns = pr_clock_monotonic_ns() +
 		                      (uint64_t)bus_tunables.refused_retry_ms * PR_NS_PER_MS;
+	}
+}
+
+/*
+ * The last handshake failed. After a plain refusal zmq would give up for ever, but a key can be
+ * admitted later; after any other failure it would try again at once and as often as it fails, and
+ * a server that is too slow for all who come would only get slower.
+ */
+static void away_begin(bus_client_t *client)
+{
+	uint64_t wait_ns = (uint64_t)bus_tunables.refused_retry_ms * PR_NS_PER_MS;
+
+	if (!client->told_no) {
+		wait_ns = pr_backoff_next_ns(&client->backoff, pr_backoff_chance());
+	}
+	(void)zmq_disconnect(client->socket, client->endpoint);
+	client->failed = false;
+	client->away = true;
+	client->retry_at_ns = pr_clock_monotonic_ns() + wait_ns;
+}
+
+static void event_take(bus_client_t *client, enum bus_monitor_event event)
+{
+	switch (event) {
+	case BUS_MONITOR_UP:
+		client->link = BUS_LINK_UP;
+		client->connection++;
+		client->failed = client->told_no = false;
+		pr_backoff_reset(&client->backoff);
+		break;
+	case BUS_MONITOR_REFUSED_AUTH:
+	case BUS_MONITOR_REFUSED:
+		client->link = BUS_LINK_REFUSED;
+		client->failed = true;
+		client->told_no = client->told_no || event == BUS_MONITOR_REFUSED_AUTH;
+		break;
+	default:
+		/* The end of a refused connection says nothing new. */
+		if (client->link == BUS_LINK_UP) {
+			client->link = BUS_LINK_CONNECTING;
+		}
+		break;
 	}
 }
 
@@ -186,31 +235,16 @@ enum bus_link bus_client_link(bus_client_t *client)
 	}
 	while (client->news_due &&
 	       (event = bus_monitor_next(client->monitor)) != BUS_MONITOR_NONE) {
-		switch (event) {
-		case BUS_MONITOR_UP:
-			client->link = BUS_LINK_UP;
-			client->connection++;
-			break;
-		case BUS_MONITOR_REFUSED_AUTH:
-			client->told_no = true;
-			client->retry_at_ns =
-				pr_clock_monotonic_ns() +
-				(uint64_t)bus_tunables.refused_retry_ms * PR_NS_PER_MS;
-			client->link = BUS_LINK_REFUSED;
-			break;
-		case BUS_MONITOR_REFUSED:
-			client->link = BUS_LINK_REFUSED;
-			break;
-		default:
-			/* The end of a refused connection says nothing new. */
-			if (client->link == BUS_LINK_UP) {
-				client->link = BUS_LINK_CONNECTING;
-			}
-			break;
+		/* A connection that is given up may come to stand all the same: it counts not. */
+		if (!client->away) {
+			event_take(client, event);
 		}
 	}
+	if (client->failed) {
+		away_begin(client);
+	}
 	client->news_due = !client->waits_for_wake;
-	refused_retry(client);
+	away_end(client);
 	return client->link;
 }
 
@@ -302,11 +336,15 @@ int bus_client_wait(bus_client_t *client, int timeout_ms)
 		if (now_ns >= end_ns) {
 			return PR_ETIMEOUT;
 		}
+		uint64_t until_ns = end_ns;
+		if (client->away && client->retry_at_ns < end_ns) {
+			until_ns = client->retry_at_ns > now_ns ? client->retry_at_ns : now_ns;
+		}
 		zmq_pollitem_t items[] = {
 			{ .socket = client->socket, .events = ZMQ_POLLIN },
 			{ .socket = client->monitor, .events = ZMQ_POLLIN },
 		};
 		(void)zmq_poll(items, PR_ARRAY_LEN(items),
-		               (long)((end_ns - now_ns) / PR_NS_PER_MS) + 1);
+		               (long)((until_ns - now_ns) / PR_NS_PER_MS) + 1);
 	}
 }

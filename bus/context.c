@@ -203,6 +203,7 @@ static void descriptors_raise(void)
 
 int bus_context_new_with(bus_keyring_t *keyring, zap_decide_fn *decide, bus_context_t **ret_context)
 {
+	bus_secret_use();
 	if (sodium_init() < 0) {
 		return PR_EIO;
 	}

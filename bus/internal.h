@@ -15,16 +15,20 @@
 
 /** Every number that the bus depends on. */
 struct bus_tunables {
-	int handshake_ms;         /* from accepted TCP connection to admitted peer */
+	int handshake_ms;         /* a server's, from accepted TCP connection to admitted peer */
+	int client_handshake_ms;  /* a client's: it also waits until it is accepted */
+	int connect_ms;           /* until TCP stands */
 	int heartbeat_ms;         /* between pings of an idle connection */
 	int heartbeat_timeout_ms; /* without an answer: the connection is cut */
-	int reconnect_ms;         /* first wait of a client */
+	int reconnect_ms;         /* first wait of a client; all of its waits differ by chance */
 	int reconnect_max_ms;     /* longest wait */
 	int backlog;              /* of listen(2) */
 	int high_water_mark;      /* messages per peer and way, when the caller names none */
 	int linger_ms;            /* what waits unsent when a socket is closed */
 	int self_test_ms;         /* the throw-away key must be refused within this time */
 	int refused_retry_ms;     /* a refused client tries again after this time */
+	int failed_retry_ms;      /* after a handshake that failed otherwise, the first time */
+	int failed_retry_max_ms;  /* and the longest */
 	int frame_overhead_bytes; /* of CURVE, on top of a frame */
 	int frame_least_bytes;    /* handshake commands must fit under any limit */
 	size_t routes_max;        /* connections that a server remembers */
@@ -44,6 +48,10 @@ void bus_option_set_bytes(void *socket, int option, const void *value, size_t si
 /** Options that servers and clients share. */
 void bus_options_common(void *socket, const char *endpoint, size_t frame_max_bytes,
                         int high_water_mark, int *ret);
+
+/** Those of a server; those of a client, with any random number. */
+void bus_options_server(void *socket, int *ret);
+void bus_options_client(void *socket, uint64_t chance, int heartbeat_ms, int *ret);
 
 /** Only TCP has CURVE: inproc and ipc would carry frames of nobody. */
 bool bus_endpoint_valid(const char *endpoint);
@@ -134,6 +142,17 @@ int bus_context_new_with(bus_keyring_t *keyring, zap_decide_fn *decide,
                          bus_context_t **ret_context) _must_check_;
 /** End the ZAP thread; from then on nobody is admitted. */
 void bus_context_zap_stop(bus_context_t *context);
+
+/* ---- memory of handshakes (secret.c) ---- */
+
+struct bus_secret_counters {
+	uint64_t made, reused; /* blocks taken from libsodium, from the spares */
+	size_t spares;
+};
+/** Threads: any. */
+void bus_secret_counters(struct bus_secret_counters *ret_counters);
+/** Called by who makes a context, so that the linker takes the file. */
+void bus_secret_use(void);
 
 /* ---- self-test (selftest.c) ---- */
 

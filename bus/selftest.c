@@ -6,6 +6,7 @@
 #include <string.h>
 #include <zmq.h>
 
+#include "base/backoff.h"
 #include "base/clock.h"
 #include "base/err.h"
 #include "bus/internal.h"
@@ -42,6 +43,7 @@ static int stranger_new(bus_context_t *context, const char *endpoint, const uint
 		return bus_zmq_error();
 	}
 	bus_options_common(socket, endpoint, 0, 1, &ret);
+	bus_options_client(socket, pr_backoff_chance(), 0, &ret);
 	bus_option_set_bytes(socket, ZMQ_CURVE_SERVERKEY, server_key, BUS_KEY_BYTES, &ret);
 	bus_option_set_bytes(socket, ZMQ_CURVE_PUBLICKEY, key.public_key, BUS_KEY_BYTES, &ret);
 	bus_option_set_bytes(socket, ZMQ_CURVE_SECRETKEY, key.secret_key, BUS_KEY_BYTES, &ret);

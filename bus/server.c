@@ -39,13 +39,13 @@ static int options_set(bus_server_t *server, const struct bus_server_options *op
 	zap_domain_format(options->roles, domain);
 	bus_options_common(socket, options->endpoint, options->frame_max_bytes,
 	                   options->high_water_mark, &ret);
+	bus_options_server(socket, &ret);
 	bus_option_set_bytes(socket, ZMQ_ZAP_DOMAIN, domain, strlen(domain), &ret);
 	bus_option_set(socket, ZMQ_ZAP_ENFORCE_DOMAIN, 1, &ret);
 	bus_option_set(socket, ZMQ_CURVE_SERVER, 1, &ret);
 	bus_option_set_bytes(socket, ZMQ_CURVE_SECRETKEY, options->key->secret_key, BUS_KEY_BYTES,
 	                     &ret);
 	bus_option_set(socket, ZMQ_ROUTER_MANDATORY, 1, &ret);
-	bus_option_set(socket, ZMQ_BACKLOG, bus_tunables.backlog, &ret);
 	return ret;
 }
 

@@ -171,7 +171,7 @@ const char *call_author(const struct call *call)
 	return call->frame->peer.name;
 }
 
-static void send_error(struct call *call, int err)
+void call_error(struct call *call, int err)
 {
 	call->admin->errors++;
 	if (call->error == NULL) {
@@ -246,32 +246,68 @@ void admin_frame(admin_t *admin, const struct bus_frame *frame, uint64_t now_ns,
 	admin->frames++;
 	struct call call = { .admin = admin, .frame = frame, .session = session_of(admin, frame) };
 
+	if ((frame->peer.role & ADMIN_ROLES_READ) != 0) {
+		admin_settle(admin); /* a person sees what is */
+	}
 	if (call.session == NULL) {
 		admin->errors++;
 		return;
 	}
 	int ret = take(&call);
 	if (ret != PR_OK) {
-		send_error(&call, ret);
+		call_error(&call, ret);
 	}
 	codec_doc_destroy(&call.error);
 }
 
 /* ---- life ---- */
 
-void admin_changed(struct admin *admin)
+/* What is made of the directory: it costs what is there, not what has changed. */
+static void settle(struct admin *admin)
 {
-	bool changed = false;
-	int ret = view_refresh(&admin->view, &changed);
+	uint64_t begun_ns = pr_clock_monotonic_ns();
+	int ret = view_refresh(&admin->view, NULL);
 
 	if (ret != PR_OK) {
 		log_error("cannot take over what has changed: %s, trying again at the next change",
 		          pr_strerror(ret));
 	}
+	admin->unsettled = false;
 	admin->by_agent_good = false;
 	admin->generation++;
+	pace_done(&admin->pace, admin->now_ns, pr_clock_monotonic_ns() - begun_ns);
+}
+
+static void wake_workers(const struct admin *admin)
+{
 	if (admin->setup.ops.changed != NULL) {
 		admin->setup.ops.changed(admin->setup.ops.arg);
+	}
+}
+
+void admin_changed(struct admin *admin)
+{
+	settle(admin);
+	wake_workers(admin);
+}
+
+void admin_directory_changed(struct admin *admin)
+{
+	int ret = view_refresh_directory(&admin->view, NULL);
+
+	if (ret != PR_OK) {
+		log_error("cannot take over the directory: %s, trying again at the next change",
+		          pr_strerror(ret));
+	}
+	admin->unsettled = true;
+	admin->by_agent_good = false; /* it borrows from what was there */
+	wake_workers(admin);
+}
+
+void admin_settle(struct admin *admin)
+{
+	if (admin->unsettled) {
+		settle(admin);
 	}
 }
 
@@ -353,7 +389,8 @@ static void look_at_view(struct admin *admin)
 {
 	bool changed = false;
 
-	if (view_refresh(&admin->view, &changed) == PR_OK && changed) {
+	/* Unsettled: it is read anyway, as soon as its pace allows. */
+	if (!admin->unsettled && view_refresh(&admin->view, &changed) == PR_OK && changed) {
 		admin->by_agent_good = false;
 		admin->generation++;
 	}
@@ -379,14 +416,26 @@ static void look(struct admin *admin)
 	}
 }
 
+static void push(struct admin *admin)
+{
+	uint64_t begun_ns = pr_clock_monotonic_ns();
+
+	admin_settle(admin);
+	admin_states_push(admin);
+	admin->pushed_generation = admin->generation;
+	pace_done(&admin->pace, admin->now_ns, pr_clock_monotonic_ns() - begun_ns);
+}
+
 void admin_tick(admin_t *admin, uint64_t now_ns, uint64_t now_wall_ns)
 {
 	admin->now_ns = now_ns;
 	admin->now_wall_ns = now_wall_ns;
 	sessions_flush(admin);
+	if (pace_due(&admin->pace, now_ns)) {
+		admin_settle(admin);
+	}
 	if (admin->pushed_generation != admin->generation) {
-		admin_states_push(admin);
-		admin->pushed_generation = admin->generation;
+		push(admin);
 	}
 	if (now_ns - admin->minute_ns >= MINUTE_NS) {
 		housekeep(admin);
@@ -398,5 +447,13 @@ void admin_tick(admin_t *admin, uint64_t now_ns, uint64_t now_wall_ns)
 
 int admin_tick_ms(const admin_t *admin)
 {
-	return admin->backlogged ? TICK_BUSY_MS : TICK_MS;
+	int wait_ms = admin->backlogged ? TICK_BUSY_MS : TICK_MS;
+
+	if (admin->unsettled) {
+		uint64_t left_ns = pace_left_ns(&admin->pace, admin->now_ns);
+		wait_ms = left_ns / PR_NS_PER_MS < (uint64_t)wait_ms
+		                  ? (int)(left_ns / PR_NS_PER_MS) + 1
+		                  : wait_ms;
+	}
+	return wait_ms;
 }

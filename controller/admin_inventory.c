@@ -248,7 +248,7 @@ int admin_endpoint_gone(struct call *call)
 		return call_fail(call, ret, "endpoint gone: another agent speaks for it");
 	}
 	if (ret == PR_OK && change.changed + change.removed > 0) {
-		admin_changed(admin);
+		admin_directory_changed(admin);
 	}
 	return ret;
 }
@@ -322,7 +322,7 @@ int admin_inventory_end(struct call *call)
 		admin->refused_endpoints += change.refused;
 	}
 	if (change.changed + change.removed > 0) {
-		admin_changed(admin);
+		admin_directory_changed(admin);
 	}
 	answer = call_doc(call, CODEC_INVENTORY_ACK);
 	if (answer == NULL) {

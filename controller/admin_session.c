@@ -91,6 +91,7 @@ struct session *session_of(struct admin *admin, const struct bus_frame *frame)
 		 * it was told it may not know. */
 		backlog_clear(session);
 		session->state_number = 0;
+		session->state_asked = false;
 		session->route = frame->route;
 	}
 	session->role = frame->peer.role;

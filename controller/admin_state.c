@@ -200,32 +200,15 @@ static int state_send(struct admin *admin, struct session *session, uint64_t id,
 	return PR_OK;
 }
 
-int admin_state_get(struct call *call)
+/* To a STATE_GET, with @p known as the number that the agent has. */
+static int state_answer(struct call *call, uint64_t known)
 {
 	struct admin *admin = call->admin;
 	struct session *session = call->session;
-	uint64_t known = codec_doc_u64(call->document, CODEC_STATE_GET_NUMBER);
 	struct signed_state state = { 0 };
 	_cleanup_(pr_free) uint8_t *body = NULL;
 
-	codec_doc_destroy(&session->counters);
-	session->counters = codec_doc_new(CODEC_STATE_GET);
-	for (size_t i = 0; session->counters != NULL &&
-	                   i < codec_doc_count(call->document, CODEC_STATE_GET_COUNTERS);
-	     i++) {
-		codec_doc_add_text(session->counters, CODEC_STATE_GET_COUNTERS,
-		                   codec_doc_item(call->document, CODEC_STATE_GET_COUNTERS, i));
-	}
-	bool same = session->state_number != 0 && known == session->state_number;
-	if (same && session->state_generation == admin->generation) {
-		return call_ok(call, session->state_number, "%s", "");
-	}
-	if (directory_find(admin->view.directory, &call->frame->peer.id) == NULL) {
-		return call_fail(call, PR_ENOENT,
-		                 "this controller has no inventory of yours: send hello and all "
-		                 "endpoints");
-	}
-	int ret = state_make(admin, &call->frame->peer.id, &state);
+	int ret = state_make(admin, &session->id, &state);
 	if (ret == PR_EAGAIN) {
 		return call_fail(call, ret, "there is no policy yet");
 	}
@@ -234,10 +217,64 @@ int admin_state_get(struct call *call)
 	}
 	body = state.body;
 	session->state_generation = admin->generation;
-	if (same && session->state_hash == state.hash) {
+	if (session->state_number != 0 && known == session->state_number &&
+	    session->state_hash == state.hash) {
 		return call_ok(call, session->state_number, "%s", "");
 	}
 	return state_send(admin, session, call->id, &state);
+}
+
+static void counters_keep(struct session *session, const codec_doc_t *document)
+{
+	codec_doc_destroy(&session->counters);
+	session->counters = codec_doc_new(CODEC_STATE_GET);
+	for (size_t i = 0;
+	     session->counters != NULL && i < codec_doc_count(document, CODEC_STATE_GET_COUNTERS);
+	     i++) {
+		codec_doc_add_text(session->counters, CODEC_STATE_GET_COUNTERS,
+		                   codec_doc_item(document, CODEC_STATE_GET_COUNTERS, i));
+	}
+}
+
+int admin_state_get(struct call *call)
+{
+	struct admin *admin = call->admin;
+	struct session *session = call->session;
+	uint64_t known = codec_doc_u64(call->document, CODEC_STATE_GET_NUMBER);
+
+	counters_keep(session, call->document);
+	if (session->state_number != 0 && known == session->state_number &&
+	    session->state_generation == admin->generation) {
+		return call_ok(call, session->state_number, "%s", "");
+	}
+	if (directory_find(admin->view.directory, &session->id) == NULL) {
+		return call_fail(call, PR_ENOENT,
+		                 "this controller has no inventory of yours: send hello and all "
+		                 "endpoints");
+	}
+	if (pace_due(&admin->pace, admin->now_ns)) {
+		admin_settle(admin);
+	}
+	if (!admin->unsettled) {
+		return state_answer(call, known);
+	}
+	/* With the others who ask meanwhile; of its own questions the last one counts. */
+	session->state_asked = true;
+	session->state_asked_id = call->id;
+	session->state_known = known;
+	return PR_OK;
+}
+
+static void answer_asked(struct admin *admin, struct session *session)
+{
+	struct call call = { .admin = admin, .session = session, .id = session->state_asked_id };
+
+	session->state_asked = false;
+	int ret = state_answer(&call, session->state_known);
+	if (ret != PR_OK) {
+		call_error(&call, ret);
+	}
+	codec_doc_destroy(&call.error);
 }
 
 static void push_one(struct admin *admin, struct session *session)
@@ -245,8 +282,14 @@ static void push_one(struct admin *admin, struct session *session)
 	struct signed_state state = { 0 };
 	_cleanup_(pr_free) uint8_t *body = NULL;
 
-	if (session->role != BUS_ROLE_AGENT || session->state_number == 0 ||
-	    session->state_generation == admin->generation) {
+	if (session->role != BUS_ROLE_AGENT) {
+		return;
+	}
+	if (session->state_asked) {
+		answer_asked(admin, session);
+		return;
+	}
+	if (session->state_number == 0 || session->state_generation == admin->generation) {
 		return;
 	}
 	int ret = state_make(admin, &session->id, &state);

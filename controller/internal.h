@@ -9,6 +9,7 @@
 #include "base/err.h"
 #include "base/log.h"
 #include "controller/admin.h"
+#include "controller/pace.h"
 #include "controller/view.h"
 #include "policy/expect.h"
 
@@ -48,7 +49,9 @@ struct session {
 	uint64_t state_number;     /* sent last; 0: none */
 	uint64_t state_hash;       /* of what was sent */
 	uint64_t state_generation; /* of admin, when that was compared */
-	codec_doc_t *counters;     /* the last STATE_GET */
+	bool state_asked;          /* a STATE_GET that waits for the directory to settle */
+	uint64_t state_asked_id, state_known;
+	codec_doc_t *counters; /* the last STATE_GET */
 	struct backlog *backlog, **backlog_end;
 	size_t backlog_bytes;
 };
@@ -75,6 +78,8 @@ struct admin {
 	uint64_t peers_counter; /* of the store, as it is in the keyring */
 	uint64_t generation;    /* rises when any agent's state may have changed */
 	uint64_t pushed_generation;
+	bool unsettled;   /* the directory has changed, image and states not yet */
+	struct pace pace; /* of making them */
 	bool backlogged;
 	struct leaving leaving[LEAVING_MAX];
 	size_t leaving_count;
@@ -142,6 +147,8 @@ void call_policy_errors(struct call *call, const struct policy_errors *errors);
 codec_doc_t *call_doc(const struct call *call, enum codec_type type);
 /** Send an answer. PR_ENOMEM when it could not be made (@p document is NULL). */
 int call_send(struct call *call, const codec_doc_t *document);
+/** Answer with an error, whose text and details the call has. */
+void call_error(struct call *call, int err);
 int call_ok(struct call *call, uint64_t number, const char *format, ...) _printf_(3, 4);
 /** End a list of call->sent items. */
 int call_end(struct call *call, bool complete);
@@ -189,6 +196,10 @@ int admin_peer_set(struct call *call);
 
 /** After a write to the store: take the change over, wake the workers, push states. */
 void admin_changed(struct admin *admin);
+/** After a write of endpoints alone: the directory at once, image and states at their pace. */
+void admin_directory_changed(struct admin *admin);
+/** Image and states follow the directory now. No state is made before. */
+void admin_settle(struct admin *admin);
 /** Keyring: the store's peers, and those that are just leaving. */
 int admin_keyring_refresh(struct admin *admin);
 /** After a change of peers: keyring, services, recorder. */
@@ -201,7 +212,7 @@ int admin_services_offer(struct admin *admin) _must_check_;
 void admin_services_withdraw(struct admin *admin);
 /** Take over what other controllers on this store offer. */
 int admin_services_look(struct admin *admin);
-/** Push states that have changed. */
+/** Push states that have changed, and answer who asked for one. */
 void admin_states_push(struct admin *admin);
 /** First of the agent's endpoints in by_agent, and how many. */
 const struct directory_endpoint **

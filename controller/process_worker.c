@@ -10,6 +10,7 @@
 #include "base/log.h"
 #include "base/program.h"
 #include "controller/admin.h"
+#include "controller/pace.h"
 #include "controller/process.h"
 #include "controller/view.h"
 #include "controller/worker.h"
@@ -31,6 +32,8 @@ struct worker_process {
 	bus_server_t *server;
 	struct view view;
 	bool view_good;
+	bool behind;      /* the directory has changed, its pace did not allow it yet */
+	struct pace pace; /* of following it */
 	worker_t *worker;
 	uint64_t peers_counter;
 	uint64_t refreshed_ns, looked_ns, published_ns;
@@ -50,8 +53,29 @@ static void done(struct worker_process *self)
 	pr_fd_close(&self->signal_fd);
 }
 
-/* Take over what the admin service has written. */
-static void refresh(struct worker_process *self)
+/* A policy at once; endpoints, who may be thousands at the same time, at their pace. */
+static int view_follow(struct worker_process *self, const struct store_versions *versions,
+                       bool urgent)
+{
+	bool policy = versions->policy_revision != self->view.revision || self->view.image == NULL;
+	uint64_t now_ns = pr_clock_monotonic_ns();
+
+	if (!policy && versions->directory_version == self->view.directory_version) {
+		return PR_OK;
+	}
+	if (!policy && !urgent && !pace_due(&self->pace, now_ns)) {
+		self->behind = true;
+		return PR_OK;
+	}
+	int ret = view_refresh(&self->view, NULL);
+	uint64_t end_ns = pr_clock_monotonic_ns();
+	pace_done(&self->pace, end_ns, end_ns - now_ns);
+	self->behind = false;
+	return ret;
+}
+
+/* Take over what the admin service has written. Urgent: somebody waits for it. */
+static void refresh(struct worker_process *self, bool urgent)
 {
 	struct store_versions versions = { 0 };
 	uint64_t suppressed = 0;
@@ -64,12 +88,8 @@ static void refresh(struct worker_process *self)
 			self->peers_counter = versions.peers_counter;
 		}
 	}
-	if (versions.policy_revision != self->view.revision ||
-	    versions.directory_version != self->view.directory_version ||
-	    self->view.image == NULL) {
-		int viewed = view_refresh(&self->view, NULL);
-		ret = ret != PR_OK ? ret : viewed;
-	}
+	int viewed = view_follow(self, &versions, urgent);
+	ret = ret != PR_OK ? ret : viewed;
 	if (ret != PR_OK && pr_log_limited(&self->refresh_limit, &suppressed)) {
 		log_error("worker %u cannot read the store: %s, going on with revision %llu",
 		          self->index, pr_strerror(ret), (unsigned long long)self->view.revision);
@@ -85,7 +105,7 @@ static struct worker_sight look(void *arg, uint64_t directory_wanted)
 		uint64_t now_ns = pr_clock_monotonic_ns();
 		if (now_ns - self->looked_ns >= LOOK_AGAIN_NS) {
 			self->looked_ns = now_ns;
-			refresh(self);
+			refresh(self, true);
 		}
 	}
 	return (struct worker_sight){ .directory = self->view.directory,
@@ -160,7 +180,7 @@ static int start(struct worker_process *self)
 		return ret;
 	}
 	self->peers_counter = UINT64_MAX;
-	refresh(self);
+	refresh(self, true);
 	if (self->view.image == NULL) {
 		log_error("worker %u has no policy: is the store of this version?", self->index);
 		return PR_ENOENT;
@@ -228,6 +248,9 @@ static int timeout_ms(const struct worker_process *self, uint64_t now_ns)
 	uint64_t until_ns = self->refreshed_ns + REFRESH_NS;
 	uint64_t deadline_ns = worker_deadline_ns(self->worker);
 
+	if (self->behind && self->pace.due_ns < until_ns) {
+		until_ns = self->pace.due_ns;
+	}
 	until_ns = deadline_ns < until_ns ? deadline_ns : until_ns;
 	/* Rounded up, or the last millisecond would be spent turning. */
 	return until_ns <= now_ns ? 0
@@ -257,8 +280,9 @@ static void loop(struct worker_process *self)
 		uint64_t hints = 0;
 		bool hinted = ready > 0 && fds[2].revents != 0 &&
 		              read(hint_fd, &hints, sizeof(hints)) == sizeof(hints);
-		if (hinted || pr_clock_monotonic_ns() - self->refreshed_ns >= REFRESH_NS) {
-			refresh(self);
+		if (hinted || pr_clock_monotonic_ns() - self->refreshed_ns >= REFRESH_NS ||
+		    (self->behind && pace_due(&self->pace, pr_clock_monotonic_ns()))) {
+			refresh(self, false);
 		}
 		take_frames(self);
 	}

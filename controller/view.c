@@ -48,7 +48,7 @@ static bool take_endpoint(void *arg, const struct store_endpoint *endpoint)
 	return true;
 }
 
-static int refresh_directory(struct view *view, bool *ret_changed)
+int view_refresh_directory(struct view *view, bool *ret_changed)
 {
 	uint64_t version = view->directory_version;
 
@@ -59,7 +59,9 @@ static int refresh_directory(struct view *view, bool *ret_changed)
 		ret = store_endpoint_changes(view->store, 0, take_endpoint, view, &version);
 	}
 	if (ret == PR_OK) {
-		*ret_changed |= version != view->directory_version;
+		if (ret_changed != NULL) {
+			*ret_changed = *ret_changed || version != view->directory_version;
+		}
 		view->directory_version = version;
 	}
 	return ret;
@@ -133,7 +135,7 @@ int view_refresh(struct view *view, bool *ret_changed)
 
 	view->counters.refreshes++;
 	if (view->store != NULL) {
-		ret = refresh_directory(view, &changed);
+		ret = view_refresh_directory(view, &changed);
 		int policy = refresh_policy(view, &changed);
 		int quarantine = quarantine_set_refresh(&view->quarantine, view->store, &changed);
 		ret = ret != PR_OK ? ret : policy;

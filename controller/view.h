@@ -49,3 +49,10 @@ void view_done(struct view *view);
  * @return The first error; what could be read was taken all the same.
  */
 int view_refresh(struct view *view, bool *ret_changed);
+
+/**
+ * The directory alone, which costs what has changed and not what is there: the image may be of an
+ * older one until view_refresh().
+ * @param ret_changed  May be NULL. Set if so, else left.
+ */
+int view_refresh_directory(struct view *view, bool *ret_changed);

@@ -93,9 +93,8 @@ static void counter_raise(struct store_txn *txn)
 	store_txn_number_set(txn, STORE_DB_META, STORE_META_PEERS, counter + 1);
 }
 
-static int put_body(struct store_txn *txn, void *arg)
+static int put_one(struct store_txn *txn, const struct store_peer *peer)
 {
-	const struct store_peer *peer = arg;
 	struct store_peer before;
 	struct pr_uuid owner;
 
@@ -114,8 +113,24 @@ static int put_body(struct store_txn *txn, void *arg)
 	}
 	peer_write(txn, peer);
 	key_put(txn, peer);
-	counter_raise(txn);
 	return txn->err;
+}
+
+struct put_args {
+	const struct store_peer *peers;
+	size_t count;
+};
+
+static int put_body(struct store_txn *txn, void *arg)
+{
+	const struct put_args *args = arg;
+	int err = PR_OK;
+
+	for (size_t i = 0; i < args->count && err == PR_OK; i++) {
+		err = put_one(txn, &args->peers[i]);
+	}
+	counter_raise(txn);
+	return err;
 }
 
 /* What is written must be readable: texts end within their arrays. */
@@ -129,13 +144,21 @@ static bool peer_fits(const struct store_peer *peer)
 	       peer->status <= STORE_PEER_REVOKED;
 }
 
+int store_peers_put(store_t *store, const struct store_peer *peers, size_t count)
+{
+	struct put_args args = { .peers = peers, .count = count };
+
+	for (size_t i = 0; i < count; i++) {
+		if (!peer_fits(&peers[i])) {
+			return PR_EINVAL;
+		}
+	}
+	return store_env_write(&store->env, put_body, &args, /* ret_map_full= */ NULL);
+}
+
 int store_peer_put(store_t *store, const struct store_peer *peer)
 {
-	if (!peer_fits(peer)) {
-		return PR_EINVAL;
-	}
-	return store_env_write(&store->env, put_body, (void *)(uintptr_t)peer,
-	                       /* ret_map_full= */ NULL);
+	return store_peers_put(store, peer, 1);
 }
 
 int store_peer_get(store_t *store, const struct pr_uuid *id, struct store_peer *ret_peer)

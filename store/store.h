@@ -238,6 +238,8 @@ struct store_peer {
  * @retval PR_EEXIST  Another peer has this public key.
  */
 int store_peer_put(store_t *store, const struct store_peer *peer) _must_check_;
+/** Many in one write: all of them or, at the first error, none. */
+int store_peers_put(store_t *store, const struct store_peer *peers, size_t count) _must_check_;
 /** PR_ENOENT: not there. */
 int store_peer_get(store_t *store, const struct pr_uuid *id,
                    struct store_peer *ret_peer) _must_check_;

@@ -8,6 +8,7 @@
 #include "agent/speaker/requests.h"
 #include "agent/speaker/signed.h"
 #include "agent/speaker/spool.h"
+#include "base/backoff.h"
 #include "base/clock.h"
 #include "base/err.h"
 
@@ -15,7 +16,8 @@
 
 #define SPEAKER_STATE_GET_NS     (1 * PR_NS_PER_S) /* heartbeat */
 #define SPEAKER_DIRECTORY_GET_NS (5 * PR_NS_PER_S)
-#define SPEAKER_INVENTORY_ACK_NS (3 * PR_NS_PER_S)    /* unanswered: from HELLO again */
+#define SPEAKER_INVENTORY_ACK_NS (4 * PR_NS_PER_S)  /* unanswered: from HELLO again, */
+#define SPEAKER_INVENTORY_MAX_NS (60 * PR_NS_PER_S) /* later and later */
 #define SPEAKER_BORN_NS          (500 * PR_NS_PER_MS) /* requests of a newborn endpoint wait so long */
 #define SPEAKER_BORN_MAX         256                  /* of them; others do not wait */
 #define SPEAKER_EVENT_ACK_NS     (2 * PR_NS_PER_S)    /* no progress: send again */
@@ -52,6 +54,7 @@ struct session {
 	struct transfer transfer;
 	uint64_t inventory_id; /* of the INVENTORY_END that waits for its answer; 0: none */
 	uint64_t inventory_due_ns;
+	struct pr_backoff inventory_backoff;
 	uint64_t ending;       /* changes that the waiting INVENTORY_END covers */
 	uint64_t acknowledged; /* changes that are in the identity directory */
 	uint64_t directory;    /* identity directory version of the last INVENTORY_ACK */

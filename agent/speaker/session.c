@@ -66,6 +66,17 @@ static int hello_send(speaker_t *speaker, struct link *link)
 	return link_send_document(link, hello);
 }
 
+/*
+ * Longer each time. A controller that is slow because all of its agents have come at once
+ * only gets slower if each of them tells everything again.
+ */
+static uint64_t ack_wait_ns(struct session *session)
+{
+	session->inventory_backoff.first_ns = SPEAKER_INVENTORY_ACK_NS;
+	session->inventory_backoff.longest_ns = SPEAKER_INVENTORY_MAX_NS;
+	return pr_backoff_next_ns(&session->inventory_backoff, pr_backoff_chance());
+}
+
 static int inventory_end_send(speaker_t *speaker, struct link *link)
 {
 	struct session *session = &link->session;
@@ -81,7 +92,7 @@ static int inventory_end_send(speaker_t *speaker, struct link *link)
 		speaker->next_id++;
 		session->inventory_id = id;
 		session->ending = session->transfer.until;
-		session->inventory_due_ns = speaker->now_ns + SPEAKER_INVENTORY_ACK_NS;
+		session->inventory_due_ns = speaker->now_ns + ack_wait_ns(session);
 	}
 	return ret;
 }
@@ -259,6 +270,7 @@ static void inventory_ack(struct link *link, const codec_doc_t *document)
 	if (session->inventory_id != 0 &&
 	    codec_doc_u64(document, CODEC_INVENTORY_ACK_ID) == session->inventory_id) {
 		session->inventory_id = 0;
+		pr_backoff_reset(&session->inventory_backoff);
 		session->acknowledged = session->ending;
 		session->directory = codec_doc_u64(document, CODEC_INVENTORY_ACK_DIRECTORY);
 	}

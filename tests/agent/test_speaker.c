@@ -151,9 +151,13 @@ static void test_inventory(void)
 	fake.mute_inventory = true;
 	endpoint_put(4, "four");
 	ok(fake_until(&fake, 6000, fake.hellos > hellos), "no acknowledgement: from hello again");
+	/* Less and less often: 2 to 4 s, then 4 to 8, then 8 to 16. */
+	hellos = fake.hellos;
+	(void)fake_until(&fake, 11000, false);
+	ok(fake.hellos - hellos <= 2, "%u times more in 11 s", fake.hellos - hellos);
 	fake.mute_inventory = false;
 	unsigned inventories = fake.inventories;
-	ok(fake_until(&fake, 6000, fake.inventories > inventories), "a full inventory");
+	ok(fake_until(&fake, 17000, fake.inventories > inventories), "a full inventory");
 }
 
 static void test_requests(void)

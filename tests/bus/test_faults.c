@@ -4,6 +4,7 @@
 
 #include <arpa/inet.h>
 #include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -187,6 +188,93 @@ static void test_slow_peer(struct harbour *h, const struct bus_key *key, bus_cli
 	bus_client_destroy(&slow);
 }
 
+static int tcp_listen(unsigned *ret_port)
+{
+	struct sockaddr_in address = { .sin_family = AF_INET,
+		                       .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	socklen_t size_bytes = sizeof(address);
+	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	const int on = 1;
+
+	if (fd < 0 || setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on)) != 0 ||
+	    bind(fd, (struct sockaddr *)&address, size_bytes) != 0 || listen(fd, 8) != 0 ||
+	    getsockname(fd, (struct sockaddr *)&address, &size_bytes) != 0) {
+		return -1;
+	}
+	*ret_port = ntohs(address.sin_port);
+	return fd;
+}
+
+/* A server that breaks every handshake off is not asked faster and faster, and not given up. */
+static void test_failing_server(struct harbour *h, const struct bus_key *key)
+{
+	unsigned port = 0, tries = 0;
+	int listener = tcp_listen(&port);
+	uint64_t end_ns = pr_clock_monotonic_ns() + 4 * PR_NS_PER_S;
+	char before[sizeof(h->endpoint)];
+
+	ok(listener >= 0, "a server that hangs up");
+	memcpy(before, h->endpoint, sizeof(before));
+	(void)snprintf(h->endpoint, sizeof(h->endpoint), "tcp://127.0.0.1:%u", port);
+	bus_client_t *client = harbour_client(h, key, h->server_key.public_key);
+	while (pr_clock_monotonic_ns() < end_ns) {
+		int fd = accept(listener, NULL, NULL);
+		if (fd >= 0) {
+			tries++;
+			(void)close(fd);
+		}
+		(void)bus_client_link(client);
+		harbour_pause();
+	}
+	/* 0.25 to 0.5 s, twice that, twice that again: 3 to 5; at zmq's pace it would be 20. */
+	ok(tries >= 3 && tries <= 5, "tried %u times in 4 s", tries);
+	ok(bus_client_link(client) == BUS_LINK_REFUSED, "its link says that it failed");
+	(void)close(listener);
+	bus_server_destroy(&h->server);
+	harbour_serve(h, BUS_ROLE_AGENT, port);
+	ok(harbour_ask(h, client, "at last", 12000) == PR_OK, "the true server is found");
+	ok(bus_client_connection(client) == 1, "by one handshake");
+	bus_client_destroy(&client);
+	bus_server_destroy(&h->server);
+	memcpy(h->endpoint, before, sizeof(before));
+	harbour_serve(h, BUS_ROLE_AGENT, (unsigned)strtoul(strrchr(before, ':') + 1, NULL, 10));
+}
+
+static int option_of(int fd, int level, int name)
+{
+	int value = -1;
+	socklen_t size_bytes = sizeof(value);
+
+	return getsockopt(fd, level, name, &value, &size_bytes) == 0 ? value : -1;
+}
+
+/* The kernel tells a server of a client that is gone: after 2 s without a word, 6 s in all. */
+static void test_keepalive(struct harbour *h, const struct bus_key *key)
+{
+	unsigned found = 0, good = 0;
+	bus_client_t *client = harbour_client(h, key, h->server_key.public_key);
+
+	ok(harbour_ask(h, client, "here", 3000) == PR_OK, "a peer is here");
+	for (int fd = 3; fd < 1024; fd++) {
+		struct sockaddr_in near, far;
+		socklen_t near_bytes = sizeof(near), far_bytes = sizeof(far);
+		if (getsockname(fd, (struct sockaddr *)&near, &near_bytes) != 0 ||
+		    getpeername(fd, (struct sockaddr *)&far, &far_bytes) != 0 ||
+		    near.sin_family != AF_INET ||
+		    ntohs(near.sin_port) != bus_server_port(h->server)) {
+			continue;
+		}
+		found++;
+		good += option_of(fd, SOL_SOCKET, SO_KEEPALIVE) == 1 &&
+		        option_of(fd, IPPROTO_TCP, TCP_KEEPIDLE) == 2 &&
+		        option_of(fd, IPPROTO_TCP, TCP_KEEPINTVL) == 2 &&
+		        option_of(fd, IPPROTO_TCP, TCP_KEEPCNT) == 2 &&
+		        option_of(fd, IPPROTO_TCP, TCP_USER_TIMEOUT) == 6000;
+	}
+	ok(found >= 1 && good == found, "%u of %u accepted connections are watched", good, found);
+	bus_client_destroy(&client);
+}
+
 /* Entries of connections that ended do not pile up. */
 static void test_route_table(void)
 {
@@ -232,6 +320,8 @@ int main(void)
 	test_routes(&h, &second);
 	test_slow_peer(&h, &second, client);
 	test_restart(&h, client);
+	test_keepalive(&h, &second);
+	test_failing_server(&h, &second);
 	bus_client_destroy(&client);
 	harbour_close(&h);
 	test_route_table();

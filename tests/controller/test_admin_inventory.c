@@ -2,6 +2,7 @@
 
 /** @file Inventories, who may speak for what, and the signed states that follow. */
 
+#include "controller/pace.h"
 #include "tests/controller/harness.h"
 
 #define NET "aaaaaaaa-0000-4000-8000-000000000001"
@@ -321,8 +322,63 @@ static void test_revoked(void)
 	sent_clear();
 }
 
+/* Thousands of agents that join at once must not have everything made anew for each. */
+static void test_paced(void)
+{
+	uint64_t number = 0;
+
+	bench.now_ns += PR_NS_PER_S;
+	tick();
+	bench.now_ns += PR_NS_PER_S;
+	sent_clear();
+	say(&alpha, container_doc(&alpha, "burst_0", "b0"));
+	(void)inventory_end(&alpha, false);
+	state_get(&alpha, 0);
+	_cleanup_(codec_doc_destroy) codec_doc_t *first = state_of(answer(), &number);
+	ok(first != NULL, "the first change shows in the state at once");
+	tick();
+	sent_clear();
+	say(&alpha, container_doc(&alpha, "burst_1", "b1"));
+	ok(inventory_end(&alpha, false) > 0, "the next one is acknowledged at once");
+	state_get(&alpha, 0);
+	state_get(&alpha, 0);
+	tick();
+	ok(answer() == NULL, "a state of it is made later, within its pace");
+	state_get(&alpha, number);
+	ok(is_type(answer(), CODEC_OK), "who has the last one is told so meanwhile");
+	sent_clear();
+	bench.now_ns += PR_NS_PER_S;
+	tick();
+	_cleanup_(codec_doc_destroy) codec_doc_t *second = state_of(answer(), &number);
+	ok(second != NULL && codec_doc_count(second, CODEC_AGENT_STATE_MODES) ==
+	                             codec_doc_count(first, CODEC_AGENT_STATE_MODES) + 1,
+	   "then it comes, with what has changed");
+	ok(answer() == NULL, "once, however often it was asked for");
+	say(&alpha, container_doc(&alpha, "burst_2", "b2"));
+	(void)inventory_end(&alpha, false);
+	say(&alpha, container_doc(&alpha, "burst_3", "b3"));
+	(void)inventory_end(&alpha, false);
+	ok(endpoint_get("burst_3") != NULL, "an administrator sees it at once");
+	sent_clear();
+}
+
+static void test_pace(void)
+{
+	struct pace pace = { 0 };
+
+	ok(pace_due(&pace, 0), "the first time at once");
+	pace_done(&pace, 1000, 10);
+	ok(!pace_due(&pace, 1029) && pace_left_ns(&pace, 1029) == 1 && pace_due(&pace, 1030) &&
+	           pace_left_ns(&pace, 1030) == 0,
+	   "then it rests three times as long as it took");
+	pace_done(&pace, 1000, 60 * PR_NS_PER_S);
+	ok(pace_left_ns(&pace, 1000) == PACE_REST_MAX_NS, "but not for long, whatever it took");
+}
+
 static void test_backlog(void)
 {
+	bench.now_ns += PR_NS_PER_S;
+	tick();
 	state_get(&alpha, 0);
 	sent_clear();
 	bench.send_result = PR_EAGAIN;
@@ -388,6 +444,8 @@ int main(void)
 	test_push();
 	test_stranger_state();
 	test_revoked();
+	test_pace();
+	test_paced();
 	test_backlog();
 	test_names();
 	bench_stop();

@@ -67,6 +67,30 @@ static void test_put(store_t *store)
 	   "deleted with its key");
 }
 
+static void test_many(store_t *store)
+{
+	struct store_peer peers[3], found;
+	uint64_t before = counter(store);
+
+	for (unsigned i = 0; i < 3; i++) {
+		peers[i] = (struct store_peer){ .id = pr_uuid_new(),
+			                        .role = "agent",
+			                        .status = STORE_PEER_APPROVED };
+		memset(peers[i].public_key, 0xa0 + (int)i, sizeof(peers[i].public_key));
+	}
+	ok(store_peers_put(store, peers, 3) == PR_OK && counter(store) == before + 1 &&
+	           store_peer_get(store, &peers[0].id, &found) == PR_OK &&
+	           store_peer_get(store, &peers[2].id, &found) == PR_OK,
+	   "three in one write, which counts once");
+	for (unsigned i = 0; i < 3; i++) {
+		ok(store_peer_delete(store, &peers[i].id) == PR_OK, "gone again");
+	}
+	memcpy(peers[2].public_key, peers[0].public_key, sizeof(peers[2].public_key));
+	ok(store_peers_put(store, peers, 3) == PR_EEXIST &&
+	           store_peer_get(store, &peers[0].id, &found) == PR_ENOENT,
+	   "two of them with one key: none is written");
+}
+
 static void test_tokens(store_t *store)
 {
 	struct store_peer token = peer(10, "enrolling"), second = peer(11, "enrolling");
@@ -114,6 +138,7 @@ int main(void)
 	dir_make(base);
 	store_t *store = store_at(base, 0);
 	test_put(store);
+	test_many(store);
 	test_tokens(store);
 	store_destroy(&store);
 	dir_remove(base);
