@@ -31,6 +31,7 @@
 #define IN_VERDICT(what)
 #define IN_EVENT(what) what
 #define IN_EVENT_ACK(what)
+#define IN_NOTICE(what)
 
 static void event_write(struct store_writer *writer, const struct codec_event *event)
 {
