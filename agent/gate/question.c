@@ -117,7 +117,10 @@ static void wire_fill(gate_t *gate, struct pending_question *question,
 	bool translated =
 		original.dst_port != flow->dst_port || !pr_addr_equal(&original.dst, &flow->dst);
 	if (!arrival->output) {
-		request->wire_src = original.src;
+		/* Our host gave it another source (a container to its own published port): the
+		 * true one is on both sides of the question, and both ends meet by its port. */
+		request->src = request->wire_src = original.src;
+		request->src_port = original.src_port;
 	}
 	if (translated) {
 		gate->counters.translations_found++;

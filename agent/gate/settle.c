@@ -34,6 +34,7 @@ void gate_flush(gate_t *gate)
 		}
 	}
 	gate->dirty_count = kept;
+	gate_sources_look(gate);
 }
 
 static void count_answer(gate_t *gate, uint8_t action)
@@ -255,5 +256,8 @@ void gate_verdict(gate_t *gate, const struct codec_verdict *verdict)
 		outcome.mode = pending_holds(question) ? CODEC_MODE_ENFORCE : CODEC_MODE_OBSERVE;
 	}
 	gate->counters.questions_answered++;
+	if (outcome.action == CODEC_ACTION_ALLOW || outcome.mode == CODEC_MODE_OBSERVE) {
+		gate_sources_add(gate, question, &outcome);
+	}
 	gate_settle(gate, question, &outcome);
 }
