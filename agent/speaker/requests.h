@@ -78,6 +78,8 @@ void requests_notice(requests_t *requests, const struct codec_notice *notice);
  * True: it is asked, once; the answer at hand is not to be used.
  */
 bool requests_ask_other(requests_t *requests, unsigned worker, uint64_t id, uint64_t now_ns);
+/** Send the notices at hand. True: there were some. */
+bool requests_told(requests_t *requests, uint64_t now_ns, const struct requests_sink *sink);
 /** Send what is ready, pass on what waited for too long. */
 void requests_turn(requests_t *requests, uint64_t now_ns, const struct requests_sink *sink);
 /** When the next turn is due; 0: now; UINT64_MAX: never. */

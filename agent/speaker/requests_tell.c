@@ -203,6 +203,16 @@ void requests_tell_flush(requests_t *requests, uint64_t now_ns, const struct req
 	outbox_send(requests, sink);
 }
 
+bool requests_told(requests_t *requests, uint64_t now_ns, const struct requests_sink *sink)
+{
+	bool any = requests->outbox_count > 0;
+
+	if (any) {
+		requests_tell_flush(requests, now_ns, sink);
+	}
+	return any;
+}
+
 /* ---- when the set of workers changes ---- */
 
 void requests_recent_move(requests_t *requests, const uint32_t *place)

@@ -148,6 +148,13 @@ static int notice_send(void *context, unsigned worker, const struct codec_notice
 	return records_send(context, worker, CODEC_NOTICE, notices, count);
 }
 
+static struct requests_sink requests_sink_of(speaker_t *speaker)
+{
+	return (struct requests_sink){ .context = speaker,
+		                       .send = request_send,
+		                       .notify = notice_send };
+}
+
 static void outlet_tell(speaker_t *speaker)
 {
 	const struct speaker_outlet *outlet = &speaker->outlet;
@@ -194,9 +201,7 @@ static void newborns_turn(speaker_t *speaker);
 
 static void all_send(speaker_t *speaker)
 {
-	const struct requests_sink sink = { .context = speaker,
-		                            .send = request_send,
-		                            .notify = notice_send };
+	const struct requests_sink sink = requests_sink_of(speaker);
 
 	newborns_turn(speaker);
 	requests_turn(speaker->requests, speaker->now_ns, &sink);
@@ -364,6 +369,16 @@ void speaker_notice(speaker_t *speaker, const struct codec_notice *notice)
 
 	copy.directory = directory_known(speaker);
 	requests_notice(speaker->requests, &copy);
+}
+
+void speaker_tell(speaker_t *speaker)
+{
+	const struct requests_sink sink = requests_sink_of(speaker);
+
+	if (requests_told(speaker->requests, speaker->now_ns, &sink)) {
+		/* The send may have taken a wake-up with it. */
+		speaker->more = speaker->more || links_due(speaker);
+	}
 }
 
 static void newborns_turn(speaker_t *speaker)

@@ -152,6 +152,8 @@ void speaker_turn(speaker_t *speaker, uint64_t now_ns);
 void speaker_request(speaker_t *speaker, const struct codec_request *request, uint64_t now_ns);
 /** Tell the worker of the flow key on the wire; @p notice's directory field is filled in. */
 void speaker_notice(speaker_t *speaker, const struct codec_notice *notice);
+/** Send the notices now: a far end waits for them. Not from within a turn. */
+void speaker_tell(speaker_t *speaker);
 /** Stop asking. */
 void speaker_drop(speaker_t *speaker, uint64_t request_id);
 /** Record. Written and sent at the next turn; seq is filled in. */

@@ -160,6 +160,7 @@ static void test_inventory(void)
 static void test_notice(void)
 {
 	struct codec_notice notice = { .id = next_request++, .proto = 6, .wire_src_port = 51000 };
+	(void)fake_until(&fake, 100, false); /* what was told before is acknowledged */
 	unsigned before = fake.workers[0].notices + fake.workers[1].notices;
 
 	speaker_notice(fake.speaker, &notice);
