@@ -3,10 +3,13 @@
  * The judge of tests that ask who is at both ends of a connection: a client whose own log says
  * which source port it opened and how the server saw it. Static and alone, to run in any container.
  *
- *   port_log serve PORT                     answers each connection with its peer's address and
- * port port_log open ADDRESS PORT FIRST COUNT  COUNT connections one after the other, from source
- * port FIRST on (0: the kernel's choice); for each a line: own address, own port, address and port
- * that the server saw ("- -": no answer within 3 s)
+ *   port_log serve PORT
+ *   port_log open ADDRESS PORT FIRST COUNT
+ *
+ * The server answers each connection with its peer's address and port. The client opens COUNT
+ * connections one after the other, from source port FIRST on (0: the kernel's choice), and prints a
+ * line for each: own address, own port, address and port that the server saw ("- -": no answer
+ * within 3 s). All stay open to the end.
  */
 #include <arpa/inet.h>
 #include <stdio.h>
@@ -16,7 +19,7 @@
 #include <sys/time.h>
 #include <unistd.h>
 
-#define BETWEEN_US 3000
+#define BETWEEN_US 10000
 #define STAY_US    500000
 
 static void name_print(const struct sockaddr_in6 *name, char *text, size_t size_bytes)
