@@ -40,7 +40,8 @@ void gate_question_seen(gate_t *gate, struct pending_question *question,
 	request->proto = key->proto;
 	request->reporter = gate->endpoints[space->primary].id;
 	request->src = key->src;
-	request->src_port = key->src_port;
+	/* Pings of several processes or containers of a host differ by nothing else. */
+	request->src_port = key->icmp_id != 0 ? key->icmp_id : key->src_port;
 	request->dst = key->dst;
 	request->dst_port = key->dst_port;
 	request->wire_src = key->src;

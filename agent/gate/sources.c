@@ -25,8 +25,7 @@ static bool may_be_translated(const gate_t *gate, const struct pending_question 
                               const struct gate_outcome *outcome)
 {
 	return question->request.end == CODEC_END_NEAR &&
-	       !gate->spaces[question->key.slot]->is_host &&
-	       translation_has_ports(question->request.proto) &&
+	       !gate->spaces[question->key.slot]->is_host && question->request.src_port != 0 &&
 	       !pr_uuid_is_null(&outcome->dst_endpoint) &&
 	       !gate_endpoint_is_ours(gate, &outcome->dst_endpoint);
 }
@@ -51,8 +50,13 @@ void gate_sources_add(gate_t *gate, const struct pending_question *question,
                       const struct gate_outcome *outcome)
 {
 	const struct codec_request *request = &question->request;
+	const struct part_flow sent = { .proto = request->proto,
+		                        .src = request->src,
+		                        .dst = request->dst,
+		                        .src_port = request->src_port,
+		                        .dst_port = request->dst_port };
 
-	if (!may_be_translated(gate, question, outcome)) {
+	if (!may_be_translated(gate, question, outcome) || !translation_fits(&sent)) {
 		return;
 	}
 	if (gate->source_count == GATE_SOURCES_MAX) {
@@ -61,11 +65,7 @@ void gate_sources_add(gate_t *gate, const struct pending_question *question,
 	}
 	gate->sources[gate->source_count++] = (struct gate_leaving){
 		.notice = notice_of(request, outcome->connection),
-		.sent = { .proto = request->proto,
-		          .src = request->src,
-		          .dst = request->dst,
-		          .src_port = request->src_port,
-		          .dst_port = request->dst_port },
+		.sent = sent,
 		.due_ns = gate->now_ns,
 		.held = pending_holds(question),
 	};

@@ -61,10 +61,63 @@ static void put_addresses(struct writer *writer, const struct pr_addr *src,
 	nest_end(writer, nest);
 }
 
-bool translation_has_ports(uint8_t proto)
+static bool has_ports(uint8_t proto)
 {
 	return proto == IPPROTO_TCP || proto == IPPROTO_UDP || proto == IPPROTO_UDPLITE ||
 	       proto == IPPROTO_SCTP || proto == IPPROTO_DCCP;
+}
+
+/* A family's echo: attributes, and the type of its answer. */
+struct echo {
+	uint8_t proto, request, reply;
+	uint16_t id, type, code;
+};
+
+static const struct echo *echo_of(uint8_t proto)
+{
+	static const struct echo echoes[] = {
+		{ IPPROTO_ICMP, 8, 0, CTA_PROTO_ICMP_ID, CTA_PROTO_ICMP_TYPE, CTA_PROTO_ICMP_CODE },
+		{ IPPROTO_ICMPV6, 128, 129, CTA_PROTO_ICMPV6_ID, CTA_PROTO_ICMPV6_TYPE,
+		  CTA_PROTO_ICMPV6_CODE },
+	};
+	for (size_t i = 0; i < PR_ARRAY_LEN(echoes); i++) {
+		if (echoes[i].proto == proto) {
+			return &echoes[i];
+		}
+	}
+	return NULL;
+}
+
+bool translation_fits(const struct part_flow *flow)
+{
+	const struct echo *echo = echo_of(flow->proto);
+	bool family = pr_addr_is_v4(&flow->dst) == pr_addr_is_v4(&flow->src);
+
+	if (echo != NULL) {
+		return family && flow->dst_port == echo->request * 256;
+	}
+	return family && has_ports(flow->proto);
+}
+
+static void put_proto(struct writer *writer, const struct part_flow *seen, bool sent)
+{
+	const struct echo *echo = echo_of(seen->proto);
+	size_t proto = nest_begin(writer, CTA_TUPLE_PROTO);
+
+	put_attribute(writer, CTA_PROTO_NUM, &seen->proto, sizeof(seen->proto));
+	if (echo != NULL) {
+		const uint8_t code = 0;
+		uint16_t id = htons(seen->src_port);
+		put_attribute(writer, echo->id, &id, sizeof(id));
+		put_attribute(writer, echo->type, sent ? &echo->request : &echo->reply, 1);
+		put_attribute(writer, echo->code, &code, 1);
+	} else {
+		uint16_t ports[] = { htons(sent ? seen->src_port : seen->dst_port),
+			             htons(sent ? seen->dst_port : seen->src_port) };
+		put_attribute(writer, CTA_PROTO_SRC_PORT, &ports[0], sizeof(ports[0]));
+		put_attribute(writer, CTA_PROTO_DST_PORT, &ports[1], sizeof(ports[1]));
+	}
+	nest_end(writer, proto);
 }
 
 size_t translation_request_write(const struct part_flow *seen, bool sent, uint32_t sequence,
@@ -74,19 +127,13 @@ size_t translation_request_write(const struct part_flow *seen, bool sent, uint32
 		                 .used = NLMSG_HDRLEN + NLMSG_ALIGN(sizeof(struct nfgenmsg)) };
 	bool v4 = pr_addr_is_v4(&seen->dst);
 
-	if (!translation_has_ports(seen->proto) || v4 != pr_addr_is_v4(&seen->src)) {
+	if (!translation_fits(seen)) {
 		return 0;
 	}
 	memset(data, 0, TRANSLATION_REQUEST_MAX_BYTES);
 	size_t tuple = nest_begin(&writer, sent ? CTA_TUPLE_ORIG : CTA_TUPLE_REPLY);
 	put_addresses(&writer, sent ? &seen->src : &seen->dst, sent ? &seen->dst : &seen->src);
-	size_t proto = nest_begin(&writer, CTA_TUPLE_PROTO);
-	uint16_t ports[] = { htons(sent ? seen->src_port : seen->dst_port),
-		             htons(sent ? seen->dst_port : seen->src_port) };
-	put_attribute(&writer, CTA_PROTO_NUM, &seen->proto, sizeof(seen->proto));
-	put_attribute(&writer, CTA_PROTO_SRC_PORT, &ports[0], sizeof(ports[0]));
-	put_attribute(&writer, CTA_PROTO_DST_PORT, &ports[1], sizeof(ports[1]));
-	nest_end(&writer, proto);
+	put_proto(&writer, seen, sent);
 	nest_end(&writer, tuple);
 
 	struct nlmsghdr header = { .nlmsg_len = (uint32_t)writer.used,
@@ -175,6 +222,14 @@ static int ports_take(struct reader nest, struct part_flow *flow)
 		} else if (type == CTA_PROTO_DST_PORT && value.left >= 2) {
 			flow->dst_port = (uint16_t)(value.data[0] << 8 | value.data[1]);
 			found++;
+		} else if ((type == CTA_PROTO_ICMP_ID || type == CTA_PROTO_ICMPV6_ID) &&
+		           value.left >= 2) {
+			flow->src_port = (uint16_t)(value.data[0] << 8 | value.data[1]);
+			found++;
+		} else if ((type == CTA_PROTO_ICMP_TYPE || type == CTA_PROTO_ICMPV6_TYPE) &&
+		           value.left >= 1) {
+			flow->dst_port = (uint16_t)(value.data[0] << 8);
+			found++;
 		}
 	}
 	return found;
@@ -216,13 +271,18 @@ static void state_take(struct reader nest, bool *ret_closed)
 	}
 }
 
-static struct part_flow turned(const struct part_flow *flow)
+/* The flow whose answer this is. */
+static struct part_flow turned(const struct part_flow *reply)
 {
-	return (struct part_flow){ .proto = flow->proto,
-		                   .src = flow->dst,
-		                   .dst = flow->src,
-		                   .src_port = flow->dst_port,
-		                   .dst_port = flow->src_port };
+	const struct echo *echo = echo_of(reply->proto);
+
+	return (struct part_flow){
+		.proto = reply->proto,
+		.src = reply->dst,
+		.dst = reply->src,
+		.src_port = echo != NULL ? reply->src_port : reply->dst_port,
+		.dst_port = echo != NULL ? (uint16_t)(echo->request * 256) : reply->src_port,
+	};
 }
 
 static int entry_read(struct reader body, struct translation_entry *ret_entry)

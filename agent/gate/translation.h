@@ -29,15 +29,15 @@ struct translation_entry {
 	bool closed;               /* TCP: the connection is over or about to be */
 };
 
-/** Has this protocol ports, so that it can be looked up? */
-bool translation_has_ports(uint8_t proto);
+/** Has this flow ports, or is it an ICMP echo, so that it can be looked up? */
+bool translation_fits(const struct part_flow *flow);
 
 /**
  * Ask for the entry of a packet.
  *
  * @param sent  False: as seen behind the translation; true: as sent before it.
  * @param data  TRANSLATION_REQUEST_MAX_BYTES.
- * @return      Bytes written; 0: this protocol is not looked up (no ports).
+ * @return      Bytes written; 0: this flow is not looked up (translation_fits()).
  */
 size_t translation_request_write(const struct part_flow *seen, bool sent, uint32_t sequence,
                                  uint8_t *data);

@@ -82,8 +82,28 @@ static void test_family(const char *name, const char *src, const char *translate
 	}
 }
 
+static void test_echo(void)
+{
+	uint8_t data[3 * TRANSLATION_REQUEST_MAX_BYTES];
+	struct part_flow original = { .proto = IPPROTO_ICMP, .src_port = 77, .dst_port = 8 * 256 };
+	struct translation_entry entry;
+
+	(void)!pr_addr_parse("172.18.0.2", &original.src);
+	(void)!pr_addr_parse("192.0.2.9", &original.dst);
+	struct part_flow wire = original;
+	(void)!pr_addr_parse("192.0.2.1", &wire.src);
+	wire.src_port = 78;
+	size_t size_bytes = entry_write(&original, &wire, 0, data);
+	ok(translation_answer_read(data, size_bytes, 5, &entry) == PR_OK &&
+	           flow_is(&entry.original, &original) && flow_is(&entry.wire, &wire),
+	   "an echo, before and behind translation, by its identifier");
+	original.dst_port = 3 * 256;
+	ok(translation_request_write(&original, true, 1, data) == 0, "other ICMP is not looked up");
+}
+
 int main(void)
 {
+	test_echo();
 	test_family("IPv4", "172.18.0.2", "192.0.2.1", "192.0.2.9");
 	test_family("IPv6", "fd00::2", "2001:db8::1", "2001:db8::9");
 
