@@ -51,7 +51,7 @@ opens() {
 
 # All four containers at once, from the same source ports: one of two has to get another.
 round() { # NAME BASE-PORT
-	local base=$2 name user letter host other
+	local base=$2 name user
 	for name in one two; do
 		user=$([ $name = one ] && echo root || echo www)
 		opens "$1-host" alpha a_$name $user 192.168.7.3 9001 beta "$base"
@@ -62,11 +62,15 @@ round() { # NAME BASE-PORT
 	wait
 	for name in one two; do
 		user=$([ $name = one ] && echo root || echo www)
-		opens "$1-hairpin" alpha a_$name $user 192.168.7.2 8080 alpha $((base + 2000))
-		opens "$1-hairpin" beta b_$name $user 192.168.7.3 8080 b_pub $((base + 2000))
 		opens "$1-v6host" alpha a_$name $user fd07::3 9001 beta "$base"
 		opens "$1-v6host" beta b_$name $user fd07::2 9001 alpha "$base"
 		opens "$1-v6published" alpha a_$name $user fd07::3 8080 b_pub "$base"
+	done
+	wait
+	for name in one two; do
+		user=$([ $name = one ] && echo root || echo www)
+		opens "$1-hairpin" alpha a_$name $user 192.168.7.2 8080 alpha $((base + 2000))
+		opens "$1-hairpin" beta b_$name $user 192.168.7.3 8080 b_pub $((base + 2000))
 	done
 	opens "$1-itself" beta b_pub root 192.168.7.3 8080 b_pub $((base + 4000))
 	wait
