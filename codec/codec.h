@@ -103,6 +103,9 @@ int codec_enum_parse(enum codec_enum_set set, const char *text, unsigned *ret_va
 
 #include "codec/hot.h"
 
+/** The notice of a near end, with the wire as its request has it. */
+struct codec_notice codec_notice_of(const struct codec_request *request, uint64_t connection);
+
 /**
  * Put a path into a text of at most @p size_bytes with the terminator: literally where it fits,
  * else "#" and the UUIDv5 of the path, so that agent and policy still agree on long paths.

@@ -4,8 +4,6 @@
  * connection table is asked which, and a notice says so. Only flows of containers, only where the
  * verdict named a destination that is not ours: no other flow costs anything here.
  */
-#include <string.h>
-
 #include "agent/gate/internal.h"
 #include "agent/gate/translation.h"
 #include "base/clock.h"
@@ -30,22 +28,6 @@ static bool may_be_translated(const gate_t *gate, const struct pending_question 
 	       !gate_endpoint_is_ours(gate, &outcome->dst_endpoint);
 }
 
-static struct codec_notice notice_of(const struct codec_request *request, uint64_t connection)
-{
-	struct codec_notice notice = {
-		.id = request->id,
-		.proto = request->proto,
-		.reporter = request->reporter,
-		.from_state = request->from_state,
-		.from_uid = request->from_uid,
-		.connection = connection,
-	};
-
-	memcpy(notice.from_user, request->from_user, sizeof(notice.from_user));
-	memcpy(notice.from_exe, request->from_exe, sizeof(notice.from_exe));
-	return notice;
-}
-
 void gate_sources_add(gate_t *gate, const struct pending_question *question,
                       const struct gate_outcome *outcome)
 {
@@ -64,7 +46,7 @@ void gate_sources_add(gate_t *gate, const struct pending_question *question,
 		return;
 	}
 	gate->sources[gate->source_count++] = (struct gate_leaving){
-		.notice = notice_of(request, outcome->connection),
+		.notice = codec_notice_of(request, outcome->connection),
 		.sent = sent,
 		.due_ns = gate->now_ns,
 		.held = pending_holds(question),

@@ -35,27 +35,6 @@ uint64_t requests_notice_key(const struct codec_notice *notice)
 	return key_hash(notice->proto, &notice->wire_src, &notice->wire_dst, notice->wire_dst_port);
 }
 
-static struct codec_notice notice_of(const struct codec_request *request, uint64_t connection)
-{
-	struct codec_notice notice = {
-		.id = request->id,
-		.directory = request->directory,
-		.proto = request->proto,
-		.reporter = request->reporter,
-		.wire_src = request->wire_src,
-		.wire_src_port = request->src_port,
-		.wire_dst = request->wire_dst,
-		.wire_dst_port = request->wire_dst_port,
-		.from_state = request->from_state,
-		.from_uid = request->from_uid,
-		.connection = connection,
-	};
-
-	memcpy(notice.from_user, request->from_user, sizeof(notice.from_user));
-	memcpy(notice.from_exe, request->from_exe, sizeof(notice.from_exe));
-	return notice;
-}
-
 /* ---- what goes out ---- */
 
 static void batch_send(requests_t *requests, unsigned worker, size_t count,
@@ -144,7 +123,7 @@ void requests_near_end_put(requests_t *requests, unsigned worker,
                            const struct codec_request *request, uint64_t connection,
                            uint64_t now_ns)
 {
-	struct codec_notice notice = notice_of(request, connection);
+	struct codec_notice notice = codec_notice_of(request, connection);
 
 	keep(requests, worker, &notice, now_ns);
 }
@@ -160,7 +139,7 @@ void requests_near_end_asked(requests_t *requests, struct slot *slot, unsigned w
 	if (second == SPEAKER_WORKERS_MAX || requests->workers[second].silent) {
 		return;
 	}
-	struct codec_notice notice = notice_of(&slot->request, 0);
+	struct codec_notice notice = codec_notice_of(&slot->request, 0);
 	slot->second_told = true;
 	outbox_put(requests, second, &notice, sink);
 }
