@@ -115,6 +115,11 @@ static void gate_ask(void *context, const struct codec_request *request)
 	speaker_request(((agent_t *)context)->speaker, request, pr_clock_monotonic_ns());
 }
 
+static void gate_notice(void *context, const struct codec_notice *notice)
+{
+	speaker_notice(((agent_t *)context)->speaker, notice);
+}
+
 static void gate_drop(void *context, uint64_t request_id)
 {
 	speaker_drop(((agent_t *)context)->speaker, request_id);
@@ -330,7 +335,7 @@ static int gate_open(agent_t *agent)
 		                                      .begin = find_begin,
 		                                      .initiator = find_initiator,
 		                                      .listener = find_listener };
-	const struct gate_outlet outlet = { agent, gate_ask, gate_drop, gate_event };
+	const struct gate_outlet outlet = { agent, gate_ask, gate_notice, gate_drop, gate_event };
 	gate_config_default(&config);
 	config.mark_mask = (uint32_t)agent->config->mark_mask;
 	config.mark_allow = (uint32_t)agent->config->mark_allow;

@@ -171,6 +171,7 @@ static bool traffic_turn(agent_t *agent, bool packets)
 	agent->verdict_count = 0;
 	speaker_flush(agent->speaker);
 	gate_flush(agent->gate);
+	speaker_tell(agent->speaker);
 	return more;
 }
 

@@ -110,8 +110,8 @@ const char *codec_enum_text(enum codec_enum_set set, unsigned value);
 /** Value by text; PR_ENOENT. */
 int codec_enum_parse(enum codec_enum_set set, const char *text, unsigned *ret_value) _must_check_;
 
-/* One struct a hot message: struct codec_request, codec_verdict, codec_event, codec_event_ack.
- * Text fields are NUL-terminated here (one byte longer than on the wire). */
+/* One struct a hot message: struct codec_request, codec_verdict, codec_event, codec_event_ack,
+ * codec_notice. Text fields are NUL-terminated here (one byte longer than on the wire). */
 #define CODEC_C_U8(name)      uint8_t name
 #define CODEC_C_U16(name)     uint16_t name
 #define CODEC_C_U32(name)     uint32_t name
@@ -122,6 +122,9 @@ int codec_enum_parse(enum codec_enum_set set, const char *text, unsigned *ret_va
 #define CODEC_C_TEXT128(name) char name[129]
 
 #include "codec/hot.h"
+
+/** The notice of a near end, with the wire as its request has it. */
+struct codec_notice codec_notice_of(const struct codec_request *request, uint64_t connection);
 
 /**
  * Put a path into a text of at most @p size_bytes with the terminator: literally where it fits,

@@ -11,6 +11,7 @@
 #define CODEC_IN_VERDICT   CODEC_SKIP
 #define CODEC_IN_EVENT     CODEC_SKIP
 #define CODEC_IN_EVENT_ACK CODEC_SKIP
+#define CODEC_IN_NOTICE    CODEC_SKIP
 struct codec_request {
 #include "codec/msg.def"
 };
@@ -42,9 +43,19 @@ struct codec_event_ack {
 #include "codec/msg.def"
 };
 
+#undef CODEC_IN_EVENT_ACK
+#undef CODEC_IN_NOTICE
+#define CODEC_IN_EVENT_ACK                        CODEC_SKIP
+#define CODEC_IN_NOTICE                           CODEC_TAKE
+#define HOT_FIELD(M, NAME, name, kind, unit, doc) CODEC_IN_##M(name, kind)
+struct codec_notice {
+#include "codec/msg.def"
+};
+
 #undef CODEC_IN_REQUEST
 #undef CODEC_IN_VERDICT
 #undef CODEC_IN_EVENT
 #undef CODEC_IN_EVENT_ACK
+#undef CODEC_IN_NOTICE
 #undef CODEC_SKIP
 #undef CODEC_TAKE

@@ -23,6 +23,14 @@ struct flow_key decide_flow_key(const struct codec_request *request)
 		                  .wire_dst_port = request->wire_dst_port };
 }
 
+struct flow_key decide_notice_key(const struct codec_notice *notice)
+{
+	return (struct flow_key){ .proto = notice->proto,
+		                  .wire_src = notice->wire_src,
+		                  .wire_dst = notice->wire_dst,
+		                  .wire_dst_port = notice->wire_dst_port };
+}
+
 static uint8_t action_on_wire(enum policy_action action)
 {
 	switch (action) {
@@ -64,26 +72,35 @@ static void refuse(const struct decide_context *context, const struct codec_requ
 	context->counters->denied++;
 }
 
-/* The initiator as the request itself knows it: near end, or both ends. */
-static struct flow_near near_of_request(const struct codec_request *request,
-                                        const struct directory_endpoint *reporter)
+static struct flow_near near_of_notice(const struct codec_notice *notice,
+                                       const struct directory_endpoint *reporter)
 {
 	struct flow_near near_end = {
 		.initiator = reporter->policy.id,
 		.host = reporter->policy.host_id,
 		.namespace_inode = reporter->namespace_inode,
-		.request_id = request->id,
-		.src_port = request->src_port,
-		.from_state = request->from_state,
+		.request_id = notice->id,
+		.src_port = notice->wire_src_port,
+		.from_state = notice->from_state,
 		.uid = CODEC_NO_UID,
+		.connection = notice->connection,
 	};
 
-	if (request->from_state == CODEC_KNOWN_KNOWN) {
-		near_end.uid = request->from_uid;
-		memcpy(near_end.user, request->from_user, sizeof(near_end.user));
-		memcpy(near_end.exe, request->from_exe, sizeof(near_end.exe));
+	if (notice->from_state == CODEC_KNOWN_KNOWN) {
+		near_end.uid = notice->from_uid;
+		memcpy(near_end.user, notice->from_user, sizeof(near_end.user));
+		memcpy(near_end.exe, notice->from_exe, sizeof(near_end.exe));
 	}
 	return near_end;
+}
+
+/* The initiator as the request itself knows it: near end, or both ends. */
+static struct flow_near near_of_request(const struct codec_request *request,
+                                        const struct directory_endpoint *reporter)
+{
+	struct codec_notice notice = codec_notice_of(request, 0);
+
+	return near_of_notice(&notice, reporter);
 }
 
 /* A near end may not speak for an address that is another enrolled host's. */
@@ -359,4 +376,28 @@ enum decide_result decide_request(const struct decide_context *context,
 	}
 	answer(&decision, ret_verdict);
 	return DECIDE_DONE;
+}
+
+/* ---- notices ---- */
+
+bool decide_notice(const struct decide_context *context, const struct codec_notice *notice,
+                   const struct pr_uuid *agent)
+{
+	const struct directory_endpoint *reporter =
+		directory_find(context->directory, &notice->reporter);
+
+	if (reporter == NULL || !pr_uuid_equal(&reporter->agent, agent)) {
+		context->counters->notices_foreign_reporter++;
+		return false;
+	}
+	/* Only what is known to be this host's: an address that nobody has could be anybody's. */
+	if (!directory_is_own(context->directory, &reporter->policy.host_id, &notice->wire_src)) {
+		context->counters->notices_foreign_source++;
+		return false;
+	}
+	struct flow_key key = decide_notice_key(notice);
+	struct flow_near near_end = near_of_notice(notice, reporter);
+	(void)flow_table_put(context->flows, &key, &near_end, context->now_ns);
+	context->counters->notices++;
+	return true;
 }

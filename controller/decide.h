@@ -34,6 +34,9 @@
 	X(foreign_reporter,  "requests for an endpoint of another agent: denied")              \
 	X(unknown_reporter,  "requests for an endpoint that is not in the directory: denied")  \
 	X(foreign_source,    "near ends whose wire source belongs to another host: not noted") \
+	X(notices,           "near ends told by notice")                                       \
+	X(notices_foreign_reporter, "notices for an endpoint that is not the agent's: refused") \
+	X(notices_foreign_source, "notices of a wire source that is not the host's own: refused") \
 	X(no_policy,         "requests before a policy was loaded: denied")
 /* clang-format on */
 
@@ -70,5 +73,16 @@ enum decide_result decide_request(const struct decide_context *context,
                                   const struct codec_request *request, const struct pr_uuid *agent,
                                   bool may_wait, struct codec_verdict *ret_verdict);
 
+/**
+ * Note a near end that a notice tells of. Only the agent of the reporter may, and only for an
+ * address of the reporter's own host; anything else is counted.
+ *
+ * @return false: refused.
+ */
+bool decide_notice(const struct decide_context *context, const struct codec_notice *notice,
+                   const struct pr_uuid *agent);
+
 /** The flow key of a request. */
 struct flow_key decide_flow_key(const struct codec_request *request);
+/** The flow key of a notice. */
+struct flow_key decide_notice_key(const struct codec_notice *notice);

@@ -465,8 +465,9 @@ static bool endpoint_covers(const struct directory_endpoint *endpoint, const str
 	return false;
 }
 
-bool directory_is_local(const directory_t *directory, const struct pr_uuid *host,
-                        const struct pr_addr *addr)
+/* Does an endpoint of this host have exactly this address in a container network? */
+static bool has_local(const directory_t *directory, const struct pr_uuid *host,
+                      const struct pr_addr *addr)
 {
 	for (struct link *link = *link_chain(directory, host, addr); link != NULL;
 	     link = link->next) {
@@ -475,9 +476,36 @@ bool directory_is_local(const directory_t *directory, const struct pr_uuid *host
 			return true;
 		}
 	}
+	return false;
+}
+
+bool directory_is_local(const directory_t *directory, const struct pr_uuid *host,
+                        const struct pr_addr *addr)
+{
+	if (has_local(directory, host, addr)) {
+		return true;
+	}
 	/* The host's own address in each of its networks carries the network's prefix. */
 	const struct directory_endpoint *endpoint = directory_find(directory, host);
 	return endpoint != NULL && endpoint_covers(endpoint, addr);
+}
+
+bool directory_is_own(const directory_t *directory, const struct pr_uuid *host,
+                      const struct pr_addr *addr)
+{
+	bool found = pr_addr_is_loopback(addr) || has_local(directory, host, addr);
+
+	for (struct link *link = *link_chain(directory, NULL, addr); link != NULL;
+	     link = link->next) {
+		if (!link->address->global || !pr_addr_equal(&link->address->addr, addr)) {
+			continue;
+		}
+		if (!pr_uuid_equal(&link->node->endpoint.policy.host_id, host)) {
+			return false;
+		}
+		found = true;
+	}
+	return found;
 }
 
 uint64_t directory_policy_fingerprint(const directory_t *directory)

@@ -84,6 +84,13 @@ enum directory_match directory_lookup(const directory_t *directory,
 bool directory_is_local(const directory_t *directory, const struct pr_uuid *host,
                         const struct pr_addr *addr);
 
+/**
+ * Is an address a host's own, on the wire: of the host or one of its containers, and of nobody on
+ * another host? One that two hosts claim is neither's.
+ */
+bool directory_is_own(const directory_t *directory, const struct pr_uuid *host,
+                      const struct pr_addr *addr);
+
 /** Fingerprint of all that policy selectors can see: equal means that groups are equal. */
 uint64_t directory_policy_fingerprint(const directory_t *directory);
 

@@ -218,9 +218,13 @@ uint64_t flow_table_put(flow_table_t *table, const struct flow_key *key,
                         const struct flow_near *near_end, uint64_t now_ns)
 {
 	uint32_t same_key = 0, key_oldest = NO_ENTRY;
-	uint64_t connection = flow_connection_id(key, near_end->src_port, &near_end->initiator,
-	                                         near_end->request_id);
+	uint64_t connection = near_end->connection;
 	bool used = false;
+
+	if (connection == 0) {
+		connection = flow_connection_id(key, near_end->src_port, &near_end->initiator,
+		                                near_end->request_id);
+	}
 
 	flow_table_expire(table, now_ns);
 	uint32_t index = same_near(table, key, near_end, &same_key, &key_oldest);
@@ -229,7 +233,8 @@ uint64_t flow_table_put(flow_table_t *table, const struct flow_key *key,
 		bool same_request = entry->near_end.request_id == near_end->request_id;
 		/* Without a port two connections look alike: only the request tells them apart. */
 		if (same_request || (!entry->used && near_end->src_port != 0)) {
-			connection = entry->near_end.connection;
+			connection =
+				near_end->connection != 0 ? connection : entry->near_end.connection;
 			used = entry->used;
 		}
 		entry_remove(table, index);

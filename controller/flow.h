@@ -43,7 +43,7 @@ struct flow_near {
 	uint32_t uid;             /* CODEC_NO_UID: not known */
 	char user[33];            /* empty: not known */
 	char exe[129];            /* empty: not known */
-	uint64_t connection;      /* set by flow_table_put() */
+	uint64_t connection;      /* 0: flow_table_put() gives it one */
 };
 
 /** Who asks at the far end. */
@@ -78,7 +78,8 @@ void flow_table_destroy(flow_table_t **table_p);
 
 /**
  * Note a near end. The same initiator again with the same source port, while no far end has asked,
- * is the same connection (a retransmission); later it is another one (a port used again).
+ * is the same connection (a retransmission); later it is another one (a port used again). What the
+ * near end was told already (a notice brings it) stands.
  *
  * @return The connection's id, never 0.
  */

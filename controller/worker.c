@@ -26,7 +26,10 @@ struct worker {
 	struct pr_log_limit malformed_limit;
 	size_t slot_count;
 	struct outbox_slot slots[OUTBOX_SLOTS];
-	struct codec_request requests[CODEC_BATCH_MAX];
+	union { /* of the frame at hand */
+		struct codec_request requests[CODEC_BATCH_MAX];
+		struct codec_notice notices[CODEC_BATCH_MAX];
+	};
 	uint8_t frame[CODEC_FRAME_MAX_BYTES];
 };
 
@@ -150,13 +153,12 @@ static void decide_waiting(worker_t *worker, const struct decide_context *contex
 
 /* A near end has come: who waits for it goes on. One that does not know its source port wakes only
  * those without a port; the others find it when their time is over. */
-static void wake(worker_t *worker, const struct decide_context *context,
-                 const struct codec_request *near_end)
+static void wake(worker_t *worker, const struct decide_context *context, const struct flow_key *key,
+                 uint16_t src_port)
 {
-	struct flow_key key = decide_flow_key(near_end);
 	struct waiting_entry *next = NULL;
 
-	for (struct waiting_entry *entry = waiting_first(worker->waiting, &key, near_end->src_port);
+	for (struct waiting_entry *entry = waiting_first(worker->waiting, key, src_port);
 	     entry != NULL; entry = next) {
 		next = waiting_next(entry);
 		decide_waiting(worker, context, entry, true);
@@ -186,7 +188,8 @@ static void take_request(worker_t *worker, const struct decide_context *context,
 	}
 	outbox_put(worker, &frame->route, &verdict);
 	if (request->end == CODEC_END_NEAR && waiting_count(worker->waiting) > 0) {
-		wake(worker, context, request);
+		struct flow_key key = decide_flow_key(request);
+		wake(worker, context, &key, request->src_port);
 	}
 }
 
@@ -201,7 +204,8 @@ static void refuse_frame(worker_t *worker, const struct bus_frame *frame, int er
 	worker->counters.frames_malformed++;
 	if (pr_log_limited(&worker->malformed_limit, &suppressed)) {
 		char text[PR_UUID_TEXT_BYTES];
-		log_warn("agent %s sent a frame that is no request: %s, dropped (%llu more before)",
+		log_warn("agent %s sent a frame that is no request or notice: %s, dropped (%llu "
+		         "more before)",
 		         pr_uuid_format(&frame->peer.id, text), pr_strerror(err),
 		         (unsigned long long)suppressed);
 	}
@@ -220,8 +224,8 @@ static void refuse_frame(worker_t *worker, const struct bus_frame *frame, int er
 	}
 }
 
-void worker_frame(worker_t *worker, const struct bus_frame *frame, uint64_t now_ns,
-                  uint64_t now_wall_ns)
+static int requests_take(worker_t *worker, const struct bus_frame *frame, uint64_t now_ns,
+                         uint64_t now_wall_ns)
 {
 	uint64_t directory_wanted = 0;
 	size_t count = 0;
@@ -229,10 +233,8 @@ void worker_frame(worker_t *worker, const struct bus_frame *frame, uint64_t now_
 	int ret = codec_records_decode(CODEC_REQUEST, frame->data, frame->size_bytes,
 	                               worker->requests, &count);
 	if (ret != PR_OK) {
-		refuse_frame(worker, frame, ret);
-		return;
+		return ret;
 	}
-	worker->counters.frames++;
 	for (size_t i = 0; i < count; i++) {
 		if (worker->requests[i].directory > directory_wanted) {
 			directory_wanted = worker->requests[i].directory;
@@ -242,6 +244,52 @@ void worker_frame(worker_t *worker, const struct bus_frame *frame, uint64_t now_
 	for (size_t i = 0; i < count; i++) {
 		take_request(worker, &context, frame, &worker->requests[i]);
 	}
+	return PR_OK;
+}
+
+static int notices_take(worker_t *worker, const struct bus_frame *frame, uint64_t now_ns,
+                        uint64_t now_wall_ns)
+{
+	uint64_t directory_wanted = 0;
+	size_t count = 0;
+
+	int ret = codec_records_decode(CODEC_NOTICE, frame->data, frame->size_bytes,
+	                               worker->notices, &count);
+	if (ret != PR_OK) {
+		return ret;
+	}
+	for (size_t i = 0; i < count; i++) {
+		if (worker->notices[i].directory > directory_wanted) {
+			directory_wanted = worker->notices[i].directory;
+		}
+	}
+	struct decide_context context = context_of(worker, directory_wanted, now_ns, now_wall_ns);
+	for (size_t i = 0; i < count; i++) {
+		const struct codec_notice *notice = &worker->notices[i];
+		if (decide_notice(&context, notice, &frame->peer.id) &&
+		    waiting_count(worker->waiting) > 0) {
+			struct flow_key key = decide_notice_key(notice);
+			wake(worker, &context, &key, notice->wire_src_port);
+		}
+	}
+	return PR_OK;
+}
+
+void worker_frame(worker_t *worker, const struct bus_frame *frame, uint64_t now_ns,
+                  uint64_t now_wall_ns)
+{
+	enum codec_type type = CODEC_REQUEST;
+	int ret = codec_frame_type(frame->data, frame->size_bytes, &type);
+
+	if (ret == PR_OK) {
+		ret = type == CODEC_NOTICE ? notices_take(worker, frame, now_ns, now_wall_ns)
+		                           : requests_take(worker, frame, now_ns, now_wall_ns);
+	}
+	if (ret != PR_OK) {
+		refuse_frame(worker, frame, ret);
+		return;
+	}
+	worker->counters.frames++;
 }
 
 void worker_turn_end(worker_t *worker, uint64_t now_ns, uint64_t now_wall_ns)

@@ -26,8 +26,8 @@
 /* clang-format off */
 /* X(name, doc) */
 #define WORKER_COUNTER_LIST(X)                                                                 \
-	X(frames,           "frames of requests")                                              \
-	X(frames_malformed, "frames that were not a request of our version: dropped")          \
+	X(frames,           "frames of requests or notices")                                   \
+	X(frames_malformed, "frames that were neither, or of another version: dropped")        \
 	X(frames_sent,      "frames of verdicts")                                              \
 	X(send_failed,      "frames of verdicts that could not be sent: the agent asks the next worker") \
 	X(waiting_full,     "far ends that could not wait: too many at once")

@@ -48,6 +48,7 @@ int store_row_key_compare(const struct store_row_key *a, const struct store_row_
 #define IN_VERDICT(what)
 #define IN_EVENT(what) what
 #define IN_EVENT_ACK(what)
+#define IN_NOTICE(what)
 
 static void event_write(struct store_writer *writer, const struct codec_event *event)
 {

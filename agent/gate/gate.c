@@ -70,6 +70,10 @@ int gate_new(const struct gate_config *config, const struct gate_kernel *kernel,
 	if (error == PR_OK) {
 		error = decided_new(config->decided_max, secrets, &gate->decided);
 	}
+	gate->sources = calloc(GATE_SOURCES_MAX, sizeof(*gate->sources));
+	if (error == PR_OK && gate->sources == NULL) {
+		error = PR_ENOMEM;
+	}
 	if (error != PR_OK) {
 		return error;
 	}
@@ -90,6 +94,7 @@ void gate_destroy(gate_t **gate_p)
 	}
 	decided_destroy(&gate->decided);
 	pending_destroy(&gate->pending);
+	free(gate->sources);
 	free(gate);
 	*gate_p = NULL;
 }
@@ -124,6 +129,11 @@ static uint32_t endpoint_free(const gate_t *gate)
 		}
 	}
 	return ENDPOINT_NONE;
+}
+
+bool gate_endpoint_is_ours(const gate_t *gate, const struct pr_uuid *id)
+{
+	return endpoint_find(gate, id) != ENDPOINT_NONE;
 }
 
 static int endpoint_put(gate_t *gate, const struct part_namespace *space)
@@ -296,10 +306,15 @@ int gate_fd(const gate_t *gate)
 uint64_t gate_timeout_ns(const gate_t *gate)
 {
 	const struct pending_question *oldest = pending_oldest(gate->pending);
-	if (gate->dirty_count > 0) {
-		return gate->now_ns + RESEND_NS;
+	uint64_t due_ns = gate_sources_due_ns(gate);
+
+	if (gate->dirty_count > 0 && gate->now_ns + RESEND_NS < due_ns) {
+		due_ns = gate->now_ns + RESEND_NS;
 	}
-	return oldest == NULL ? UINT64_MAX : oldest->asked_ns + gate->config.deadline_ns;
+	if (oldest != NULL && oldest->asked_ns + gate->config.deadline_ns < due_ns) {
+		due_ns = oldest->asked_ns + gate->config.deadline_ns;
+	}
+	return due_ns;
 }
 
 static bool receive(gate_t *gate)

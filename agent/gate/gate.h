@@ -57,6 +57,8 @@ struct gate_outlet {
 	void *context;
 	/* request.directory is left 0: the speaker fills it. */
 	void (*ask)(void *context, const struct codec_request *request);
+	/* A flow left the host under another source. notice.directory is left 0. */
+	void (*notice)(void *context, const struct codec_notice *notice);
 	/* The question was settled without an answer: stop asking. */
 	void (*drop)(void *context, uint64_t request_id);
 	/* event.seq is left 0: the speaker numbers it. */
@@ -94,6 +96,10 @@ struct gate_outlet {
 	X(receive_errors,      "times", "reading a queue or log failed")                           \
 	X(translations_asked,  "flows", "look-ups in the host's connection table")                 \
 	X(translations_found,  "flows", "flows that were translated on their way in")              \
+	X(sources_asked,       "look-ups", "under which source a flow left for another host's endpoint") \
+	X(sources_translated,  "flows", "left under another source: the far end's worker is told") \
+	X(sources_unknown,     "flows", "not seen to leave in time: the far end does not know who started them") \
+	X(sources_full,        "flows", "not looked up: too many at once")                         \
 	X(events,              "events", "handed to the speaker")                                  \
 	X(events_repeated,     "events", "not recorded again: a repeat of the same attempt")       \
 	X(events_malformed_suppressed, "events", "malformed packets beyond 100 a second: counted only")
@@ -169,7 +175,7 @@ uint64_t gate_timeout_ns(const gate_t *gate);
 bool gate_turn(gate_t *gate);
 /** The answer to a question. Unknown ids are counted and ignored. Answers leave at gate_turn(). */
 void gate_verdict(gate_t *gate, const struct codec_verdict *verdict);
-/** Send the answers now. */
+/** Send the answers now, then ask under which source flows leave. */
 void gate_flush(gate_t *gate);
 
 uint32_t gate_pending(const gate_t *gate);

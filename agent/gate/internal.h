@@ -14,7 +14,8 @@
 #include "agent/gate/packet.h"
 #include "agent/gate/pending.h"
 
-#define ENDPOINT_NONE UINT32_MAX
+#define ENDPOINT_NONE    UINT32_MAX
+#define GATE_SOURCES_MAX 1024 /* flows whose source on the wire is not known yet */
 
 /** Somebody whose packets we judge. Several may live in one namespace. */
 struct gate_endpoint {
@@ -33,6 +34,15 @@ struct gate_space {
 	struct gate_verdicts verdicts; /* answers of this turn */
 };
 
+/** A flow that has left, perhaps under another source. */
+struct gate_leaving {
+	struct codec_notice notice; /* all but the wire */
+	struct part_flow sent;
+	uint64_t due_ns;
+	uint8_t tries;
+	bool held; /* its first packet waited for the verdict */
+};
+
 struct gate {
 	struct gate_config config;
 	struct gate_kernel kernel;
@@ -49,6 +59,9 @@ struct gate {
 	uint32_t malformed_events;    /* recorded in it */
 	uint32_t dirty_count;
 	uint32_t dirty[PART_NAMESPACE_MAX]; /* slots with unsent answers */
+	uint32_t source_count;
+	uint64_t sources_due_ns;
+	struct gate_leaving *sources;
 	uint32_t lifeline_count;
 	struct part_lifeline lifeline[PART_LIFELINE_MAX];
 	struct gate_space *spaces[PART_NAMESPACE_MAX];
@@ -77,6 +90,10 @@ struct gate_outcome {
 	struct pr_uuid src_endpoint, dst_endpoint;
 };
 
+/* gate.c */
+/** Do we speak for this endpoint? */
+bool gate_endpoint_is_ours(const gate_t *gate, const struct pr_uuid *id);
+
 /* take.c */
 void gate_datagram_take(gate_t *gate, const struct gate_datagram *datagram);
 
@@ -103,6 +120,16 @@ struct gate_outcome gate_outcome_own(const gate_t *gate, const struct codec_requ
 /** Record a question that was never opened. */
 void gate_event_record(gate_t *gate, const struct pending_question *question,
                        const struct gate_outcome *outcome);
+
+/* sources.c */
+/** A near end was let go: find out under which source it leaves the host, if that may be another.
+ */
+void gate_sources_add(gate_t *gate, const struct pending_question *question,
+                      const struct gate_outcome *outcome);
+/** Ask about those that are due; after the packets were let go. */
+void gate_sources_look(gate_t *gate);
+/** When the next is due; UINT64_MAX: none is. */
+uint64_t gate_sources_due_ns(const gate_t *gate);
 
 /* lease.c */
 /** May this question be answered without asking? Until leases are built: never. */

@@ -59,6 +59,11 @@ struct gate_kernel {
 	   behind the translation. PR_ENOENT: none. */
 	int (*original)(void *context, const struct part_flow *seen,
 	                struct part_flow *ret_original);
+	/* The flow as it left the host, as the host's connection table has it: found by the packet
+	   that an endpoint sent. @ret_closed: the connection is over, or it is an earlier one with
+	   the same tuple. PR_ENOENT: the packet has not passed (yet). */
+	int (*translated)(void *context, const struct part_flow *sent, struct part_flow *ret_wire,
+	                  bool *ret_closed);
 	/* Is this an address of the host's own namespace? true also where that cannot be told. */
 	bool (*is_local)(void *context, const struct pr_addr *address);
 };

@@ -189,9 +189,9 @@ static int send_verdicts(void *context, uint32_t slot, const uint8_t *data, size
 
 /* ------------------------------------------------------------------------------ translation */
 
-static int original(void *context, const struct part_flow *seen, struct part_flow *ret_original)
+static int entry_find(gate_kernel_real_t *kernel, const struct part_flow *flow, bool sent,
+                      struct translation_entry *ret_entry)
 {
-	gate_kernel_real_t *kernel = context;
 	uint8_t request[TRANSLATION_REQUEST_MAX_BYTES];
 	uint8_t answer[GATE_DATAGRAM_MAX_BYTES];
 
@@ -199,7 +199,7 @@ static int original(void *context, const struct part_flow *seen, struct part_flo
 	                 ? -1
 	                 : kernel->spaces[kernel->host_slot].descriptors.conntrack;
 	uint32_t sequence = ++kernel->sequence;
-	size_t size_bytes = translation_request_write(seen, sequence, request);
+	size_t size_bytes = translation_request_write(flow, sent, sequence, request);
 	if (fd < 0 || size_bytes == 0) {
 		return PR_ENOENT;
 	}
@@ -219,12 +219,44 @@ static int original(void *context, const struct part_flow *seen, struct part_flo
 		if (got < 0 || from.nl_pid != 0) {
 			continue;
 		}
-		error = translation_answer_read(answer, (size_t)got, sequence, ret_original);
+		error = translation_answer_read(answer, (size_t)got, sequence, ret_entry);
 		if (error != PR_EAGAIN) {
 			return error;
 		}
 	}
 	return PR_ENOENT;
+}
+
+static int original(void *context, const struct part_flow *seen, struct part_flow *ret_original)
+{
+	struct translation_entry entry;
+	int error = entry_find(context, seen, false, &entry);
+
+	if (error == PR_OK) {
+		*ret_original = entry.original;
+	}
+	return error;
+}
+
+/* The table finds an entry by either direction: the packet must have begun it. */
+static int translated(void *context, const struct part_flow *sent, struct part_flow *ret_wire,
+                      bool *ret_closed)
+{
+	struct translation_entry entry;
+	int error = entry_find(context, sent, true, &entry);
+
+	if (error != PR_OK) {
+		return error;
+	}
+	if (entry.original.src_port != sent->src_port ||
+	    entry.original.dst_port != sent->dst_port ||
+	    !pr_addr_equal(&entry.original.src, &sent->src) ||
+	    !pr_addr_equal(&entry.original.dst, &sent->dst)) {
+		return PR_ENOENT;
+	}
+	*ret_wire = entry.wire;
+	*ret_closed = entry.closed;
+	return PR_OK;
 }
 
 /* What may be bound to is an address of ours; this thread is in the host's namespace. */
@@ -281,6 +313,7 @@ int gate_kernel_real_new(gate_kernel_real_t **ret_kernel, struct gate_kernel *re
 		.receive = receive,
 		.send = send_verdicts,
 		.original = original,
+		.translated = translated,
 		.is_local = is_local,
 	};
 	*ret_kernel = take_ptr(kernel);

@@ -40,7 +40,8 @@ void gate_question_seen(gate_t *gate, struct pending_question *question,
 	request->proto = key->proto;
 	request->reporter = gate->endpoints[space->primary].id;
 	request->src = key->src;
-	request->src_port = key->src_port;
+	/* Pings of several processes or containers of a host differ by nothing else. */
+	request->src_port = key->icmp_id != 0 ? key->icmp_id : key->src_port;
 	request->dst = key->dst;
 	request->dst_port = key->dst_port;
 	request->wire_src = key->src;
@@ -117,7 +118,10 @@ static void wire_fill(gate_t *gate, struct pending_question *question,
 	bool translated =
 		original.dst_port != flow->dst_port || !pr_addr_equal(&original.dst, &flow->dst);
 	if (!arrival->output) {
-		request->wire_src = original.src;
+		/* Our host gave it another source (a container to its own published port): the
+		 * true one is on both sides of the question, and both ends meet by its port. */
+		request->src = request->wire_src = original.src;
+		request->src_port = original.src_port;
 	}
 	if (translated) {
 		gate->counters.translations_found++;

@@ -34,6 +34,7 @@ void gate_flush(gate_t *gate)
 		}
 	}
 	gate->dirty_count = kept;
+	gate_sources_look(gate);
 }
 
 static void count_answer(gate_t *gate, uint8_t action)
@@ -111,7 +112,7 @@ void gate_event_record(gate_t *gate, const struct pending_question *question,
 		.reporter = near ? CODEC_REPORTER_INITIATOR : CODEC_REPORTER_TERMINATOR,
 		.proto = request->proto,
 		.src = request->src,
-		.src_port = request->src_port,
+		.src_port = question->key.icmp_id != 0 ? 0 : request->src_port,
 		.dst = request->dst,
 		.dst_port = request->dst_port,
 		.src_endpoint = outcome->src_endpoint,
@@ -255,5 +256,8 @@ void gate_verdict(gate_t *gate, const struct codec_verdict *verdict)
 		outcome.mode = pending_holds(question) ? CODEC_MODE_ENFORCE : CODEC_MODE_OBSERVE;
 	}
 	gate->counters.questions_answered++;
+	if (outcome.action == CODEC_ACTION_ALLOW || outcome.mode == CODEC_MODE_OBSERVE) {
+		gate_sources_add(gate, question, &outcome);
+	}
 	gate_settle(gate, question, &outcome);
 }

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include <arpa/inet.h>
+#include <linux/netfilter/nf_conntrack_tcp.h>
 #include <linux/netfilter/nfnetlink.h>
 #include <linux/netfilter/nfnetlink_conntrack.h>
 #include <linux/netlink.h>
@@ -66,24 +67,73 @@ static bool has_ports(uint8_t proto)
 	       proto == IPPROTO_SCTP || proto == IPPROTO_DCCP;
 }
 
-size_t translation_request_write(const struct part_flow *seen, uint32_t sequence, uint8_t *data)
+/* A family's echo: attributes, and the type of its answer. */
+struct echo {
+	uint8_t proto, request, reply;
+	uint16_t id, type, code;
+};
+
+static const struct echo *echo_of(uint8_t proto)
+{
+	static const struct echo echoes[] = {
+		{ IPPROTO_ICMP, 8, 0, CTA_PROTO_ICMP_ID, CTA_PROTO_ICMP_TYPE, CTA_PROTO_ICMP_CODE },
+		{ IPPROTO_ICMPV6, 128, 129, CTA_PROTO_ICMPV6_ID, CTA_PROTO_ICMPV6_TYPE,
+		  CTA_PROTO_ICMPV6_CODE },
+	};
+	for (size_t i = 0; i < PR_ARRAY_LEN(echoes); i++) {
+		if (echoes[i].proto == proto) {
+			return &echoes[i];
+		}
+	}
+	return NULL;
+}
+
+bool translation_fits(const struct part_flow *flow)
+{
+	const struct echo *echo = echo_of(flow->proto);
+	bool family = pr_addr_is_v4(&flow->dst) == pr_addr_is_v4(&flow->src);
+
+	if (echo != NULL) {
+		return family && flow->dst_port == echo->request * 256;
+	}
+	return family && has_ports(flow->proto);
+}
+
+static void put_proto(struct writer *writer, const struct part_flow *seen, bool sent)
+{
+	const struct echo *echo = echo_of(seen->proto);
+	size_t proto = nest_begin(writer, CTA_TUPLE_PROTO);
+
+	put_attribute(writer, CTA_PROTO_NUM, &seen->proto, sizeof(seen->proto));
+	if (echo != NULL) {
+		const uint8_t code = 0;
+		uint16_t id = htons(seen->src_port);
+		put_attribute(writer, echo->id, &id, sizeof(id));
+		put_attribute(writer, echo->type, sent ? &echo->request : &echo->reply, 1);
+		put_attribute(writer, echo->code, &code, 1);
+	} else {
+		uint16_t ports[] = { htons(sent ? seen->src_port : seen->dst_port),
+			             htons(sent ? seen->dst_port : seen->src_port) };
+		put_attribute(writer, CTA_PROTO_SRC_PORT, &ports[0], sizeof(ports[0]));
+		put_attribute(writer, CTA_PROTO_DST_PORT, &ports[1], sizeof(ports[1]));
+	}
+	nest_end(writer, proto);
+}
+
+size_t translation_request_write(const struct part_flow *seen, bool sent, uint32_t sequence,
+                                 uint8_t *data)
 {
 	struct writer writer = { .data = data,
 		                 .used = NLMSG_HDRLEN + NLMSG_ALIGN(sizeof(struct nfgenmsg)) };
 	bool v4 = pr_addr_is_v4(&seen->dst);
 
-	if (!has_ports(seen->proto) || v4 != pr_addr_is_v4(&seen->src)) {
+	if (!translation_fits(seen)) {
 		return 0;
 	}
 	memset(data, 0, TRANSLATION_REQUEST_MAX_BYTES);
-	size_t tuple = nest_begin(&writer, CTA_TUPLE_REPLY);
-	put_addresses(&writer, &seen->dst, &seen->src);
-	size_t proto = nest_begin(&writer, CTA_TUPLE_PROTO);
-	uint16_t ports[] = { htons(seen->dst_port), htons(seen->src_port) };
-	put_attribute(&writer, CTA_PROTO_NUM, &seen->proto, sizeof(seen->proto));
-	put_attribute(&writer, CTA_PROTO_SRC_PORT, &ports[0], sizeof(ports[0]));
-	put_attribute(&writer, CTA_PROTO_DST_PORT, &ports[1], sizeof(ports[1]));
-	nest_end(&writer, proto);
+	size_t tuple = nest_begin(&writer, sent ? CTA_TUPLE_ORIG : CTA_TUPLE_REPLY);
+	put_addresses(&writer, sent ? &seen->src : &seen->dst, sent ? &seen->dst : &seen->src);
+	put_proto(&writer, seen, sent);
 	nest_end(&writer, tuple);
 
 	struct nlmsghdr header = { .nlmsg_len = (uint32_t)writer.used,
@@ -172,16 +222,74 @@ static int ports_take(struct reader nest, struct part_flow *flow)
 		} else if (type == CTA_PROTO_DST_PORT && value.left >= 2) {
 			flow->dst_port = (uint16_t)(value.data[0] << 8 | value.data[1]);
 			found++;
+		} else if ((type == CTA_PROTO_ICMP_ID || type == CTA_PROTO_ICMPV6_ID) &&
+		           value.left >= 2) {
+			flow->src_port = (uint16_t)(value.data[0] << 8 | value.data[1]);
+			found++;
+		} else if ((type == CTA_PROTO_ICMP_TYPE || type == CTA_PROTO_ICMPV6_TYPE) &&
+		           value.left >= 1) {
+			flow->dst_port = (uint16_t)(value.data[0] << 8);
+			found++;
 		}
 	}
 	return found;
 }
 
-static int entry_read(struct reader body, struct part_flow *ret_original)
+/* True: it has everything. */
+static bool tuple_take(struct reader nest, struct part_flow *ret_flow)
 {
-	struct part_flow flow = { 0 };
-	struct reader nest;
 	struct reader value;
+	int found = 0;
+	int type;
+
+	while ((type = attribute_next(&nest, &value)) >= 0) {
+		if (type == CTA_TUPLE_IP) {
+			found += addresses_take(value, ret_flow);
+		} else if (type == CTA_TUPLE_PROTO) {
+			found += ports_take(value, ret_flow);
+		}
+	}
+	return found == 5;
+}
+
+static void state_take(struct reader nest, bool *ret_closed)
+{
+	struct reader tcp;
+	struct reader value;
+	int type;
+
+	while ((type = attribute_next(&nest, &tcp)) >= 0) {
+		if (type != CTA_PROTOINFO_TCP) {
+			continue;
+		}
+		while ((type = attribute_next(&tcp, &value)) >= 0) {
+			if (type == CTA_PROTOINFO_TCP_STATE && value.left >= 1) {
+				*ret_closed = value.data[0] >= TCP_CONNTRACK_FIN_WAIT &&
+				              value.data[0] <= TCP_CONNTRACK_CLOSE;
+			}
+		}
+	}
+}
+
+/* The flow whose answer this is. */
+static struct part_flow turned(const struct part_flow *reply)
+{
+	const struct echo *echo = echo_of(reply->proto);
+
+	return (struct part_flow){
+		.proto = reply->proto,
+		.src = reply->dst,
+		.dst = reply->src,
+		.src_port = echo != NULL ? reply->src_port : reply->dst_port,
+		.dst_port = echo != NULL ? (uint16_t)(echo->request * 256) : reply->src_port,
+	};
+}
+
+static int entry_read(struct reader body, struct translation_entry *ret_entry)
+{
+	struct translation_entry entry = { 0 };
+	struct part_flow reply = { 0 };
+	struct reader nest;
 	int found = 0;
 	int type;
 
@@ -191,27 +299,24 @@ static int entry_read(struct reader body, struct part_flow *ret_original)
 	body.data += NLMSG_ALIGN(sizeof(struct nfgenmsg));
 	body.left -= NLMSG_ALIGN(sizeof(struct nfgenmsg));
 	while ((type = attribute_next(&body, &nest)) >= 0) {
-		if (type != CTA_TUPLE_ORIG) {
-			continue;
+		if (type == CTA_TUPLE_ORIG) {
+			found += tuple_take(nest, &entry.original);
+		} else if (type == CTA_TUPLE_REPLY) {
+			found += tuple_take(nest, &reply);
+		} else if (type == CTA_PROTOINFO) {
+			state_take(nest, &entry.closed);
 		}
-		while ((type = attribute_next(&nest, &value)) >= 0) {
-			if (type == CTA_TUPLE_IP) {
-				found += addresses_take(value, &flow);
-			} else if (type == CTA_TUPLE_PROTO) {
-				found += ports_take(value, &flow);
-			}
-		}
-		break;
 	}
-	if (found != 5) {
+	if (found != 2) {
 		return PR_EMALF;
 	}
-	*ret_original = flow;
+	entry.wire = turned(&reply);
+	*ret_entry = entry;
 	return PR_OK;
 }
 
 int translation_answer_read(const uint8_t *data, size_t size_bytes, uint32_t sequence,
-                            struct part_flow *ret_original)
+                            struct translation_entry *ret_entry)
 {
 	size_t at = 0;
 
@@ -227,7 +332,7 @@ int translation_answer_read(const uint8_t *data, size_t size_bytes, uint32_t seq
 		if (header.nlmsg_seq == sequence && header.nlmsg_type == TYPE_NEW) {
 			struct reader body = { .data = data + at + NLMSG_HDRLEN,
 				               .left = header.nlmsg_len - NLMSG_HDRLEN };
-			return entry_read(body, ret_original);
+			return entry_read(body, ret_entry);
 		}
 		size_t step = NLMSG_ALIGN((size_t)header.nlmsg_len);
 		if (step >= size_bytes - at) {

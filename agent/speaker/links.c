@@ -336,7 +336,7 @@ static int verdicts_take(speaker_t *speaker, const struct link *link, const uint
 			continue;
 		}
 		if (requests_answered(speaker->requests, link->worker, speaker->verdicts[i].id,
-		                      speaker->now_ns)) {
+		                      speaker->verdicts[i].connection, speaker->now_ns)) {
 			speaker->outlet.verdict(speaker->outlet.context, &speaker->verdicts[i]);
 		}
 	}
@@ -389,6 +389,7 @@ static int frame_take(speaker_t *speaker, struct link *link, const uint8_t *data
 		return link->kind == LINK_RECORDER ? acks_take(speaker, data, size_bytes)
 		                                   : PR_EMALF;
 	case CODEC_REQUEST:
+	case CODEC_NOTICE:
 	case CODEC_EVENT:
 		return PR_EMALF;
 	default:

@@ -4,20 +4,14 @@
 #include "agent/speaker/recent.h"
 #include "base/defs.h"
 
-struct entry {
-	struct codec_request request;
-	uint64_t answered_ns;
-	unsigned worker;
-};
-
 struct recent {
 	size_t capacity, count, next;
-	struct entry entries[];
+	struct recent_entry entries[];
 };
 
 recent_t *recent_new(size_t capacity)
 {
-	recent_t *recent = calloc(1, sizeof(*recent) + capacity * sizeof(struct entry));
+	recent_t *recent = calloc(1, sizeof(*recent) + capacity * sizeof(struct recent_entry));
 	if (recent != NULL) {
 		recent->capacity = capacity;
 	}
@@ -30,28 +24,31 @@ void recent_destroy(recent_t **recent_p)
 	*recent_p = NULL;
 }
 
-void recent_put(recent_t *recent, unsigned worker, const struct codec_request *request,
-                uint64_t now_ns)
+bool recent_put(recent_t *recent, uint32_t worker, const struct codec_notice *notice,
+                uint64_t now_ns, uint64_t since_ns)
 {
-	recent->entries[recent->next] = (struct entry){ *request, now_ns, worker };
+	struct recent_entry *entry = &recent->entries[recent->next];
+	bool forgets = recent->count == recent->capacity && entry->told_ns >= since_ns;
+
+	*entry = (struct recent_entry){ *notice, now_ns, worker };
 	recent->next = (recent->next + 1) % recent->capacity;
 	if (recent->count < recent->capacity) {
 		recent->count++;
 	}
+	return forgets;
 }
 
-void recent_clear(recent_t *recent)
+size_t recent_count(const recent_t *recent)
 {
-	recent->count = recent->next = 0;
+	return recent->count;
 }
 
-const struct codec_request *recent_next(const recent_t *recent, unsigned worker, uint64_t since_ns,
-                                        size_t *at)
+struct recent_entry *recent_next(recent_t *recent, uint64_t since_ns, size_t *at)
 {
 	while (*at < recent->count) {
-		const struct entry *entry = &recent->entries[(*at)++];
-		if (entry->worker == worker && entry->answered_ns >= since_ns) {
-			return &entry->request;
+		struct recent_entry *entry = &recent->entries[(*at)++];
+		if (entry->told_ns >= since_ns) {
+			return entry;
 		}
 	}
 	return NULL;

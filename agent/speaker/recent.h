@@ -3,28 +3,37 @@
 
 /**
  * @file
- * The last near ends that were answered, and by which worker: a ring that forgets the oldest. Pure.
- * Threads: one.
+ * The last near ends that a worker was told of, as notices, and which worker it was: a ring that
+ * forgets the oldest. Pure. Threads: one.
  */
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
 #include "codec/codec.h"
 
+#define RECENT_NOBODY UINT32_MAX /* its worker is no longer one */
+
+struct recent_entry {
+	struct codec_notice notice;
+	uint64_t told_ns;
+	uint32_t worker;
+};
+
 typedef struct recent recent_t;
 
 recent_t *recent_new(size_t capacity);
 void recent_destroy(recent_t **recent_p);
-void recent_put(recent_t *recent, unsigned worker, const struct codec_request *request,
-                uint64_t now_ns);
-void recent_clear(recent_t *recent);
+/** @return true: full, and what had to go is younger than @p since_ns. */
+bool recent_put(recent_t *recent, uint32_t worker, const struct codec_notice *notice,
+                uint64_t now_ns, uint64_t since_ns);
+size_t recent_count(const recent_t *recent);
 /**
- * Go through what @p worker answered at @p since_ns or later.
+ * Go through what was told at @p since_ns or later.
  *
  * @param at  0 at first; moved on.
  *
- * @return Borrowed until the next put; NULL: no more.
+ * @return Its worker may be changed; borrowed until the next put. NULL: no more.
  */
-const struct codec_request *recent_next(const recent_t *recent, unsigned worker, uint64_t since_ns,
-                                        size_t *at);
+struct recent_entry *recent_next(recent_t *recent, uint64_t since_ns, size_t *at);

@@ -3,66 +3,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "agent/speaker/recent.h"
-#include "agent/speaker/requests.h"
+#include "agent/speaker/requests_internal.h"
 #include "base/err.h"
-
-#define NONE UINT32_MAX
-
-enum list {
-	LIST_FREE,
-	LIST_READY,
-	LIST_ASKED,
-	LIST_STUCK,
-	_LIST_MAX,
-};
-
-struct slot {
-	struct codec_request request;
-	uint64_t asked_ns;
-	uint64_t tried; /* workers asked in this round, a bit each */
-	uint32_t next, previous;
-	uint32_t chain; /* next in the bucket */
-	uint8_t list;
-	uint8_t worker; /* asked, or chosen for this turn */
-	bool repeat;
-	bool copied;      /* near end: told to the second worker too */
-	bool asked_other; /* far end: the first to answer knew no near end */
-};
-
-struct worker {
-	struct pr_uuid id;
-	uint32_t group; /* workers of one controller fall silent together */
-	bool up;
-	bool silent;
-	bool blocked; /* took nothing this turn */
-	bool lost;    /* its link went down */
-	bool told;    /* what it answered of late has been told to another */
-	bool reborn;  /* up again, perhaps as another process: to be told itself */
-	uint64_t answered_ns;
-	uint64_t waited_ns; /* asked since then without any answer; 0: not */
-	uint64_t probed_ns;
-};
-
-struct requests {
-	struct slot *slots;
-	uint32_t *buckets;
-	uint32_t capacity, bucket_mask;
-	struct {
-		uint32_t first, last;
-		size_t count;
-	} lists[_LIST_MAX];
-	struct worker workers[SPEAKER_WORKERS_MAX];
-	struct pr_uuid worker_ids[SPEAKER_WORKERS_MAX];
-	size_t worker_count;
-	uint64_t stuck_retry_ns;
-	bool shaken; /* a worker came or went since the last turn */
-	uint64_t steady_ns;
-	recent_t *recent;
-	struct codec_request batch[CODEC_BATCH_MAX];
-	uint32_t batch_slots[CODEC_BATCH_MAX];
-	struct requests_counters counters;
-};
 
 /* ---- lists and ids ---- */
 
@@ -210,24 +152,25 @@ void requests_workers_set(requests_t *requests, const struct pr_uuid *ids, const
                           size_t count)
 {
 	struct worker workers[SPEAKER_WORKERS_MAX] = { 0 };
-	bool same = count == requests->worker_count;
+	uint32_t place[SPEAKER_WORKERS_MAX];
+	bool first = requests->worker_count == 0;
 
 	assert(count <= SPEAKER_WORKERS_MAX);
+	memset(place, 0xff, sizeof(place));
 	for (size_t i = 0; i < count; i++) {
+		workers[i].added = !first;
 		for (size_t j = 0; j < requests->worker_count; j++) {
 			if (pr_uuid_equal(&ids[i], &requests->workers[j].id)) {
 				workers[i] = requests->workers[j];
+				place[j] = (uint32_t)i;
 			}
 		}
-		same = same && pr_uuid_equal(&ids[i], &requests->workers[i].id);
 		workers[i].id = ids[i];
 		workers[i].group = groups != NULL ? groups[i] : (uint32_t)i;
 		workers[i].up = false;
 		requests->worker_ids[i] = ids[i];
 	}
-	if (!same) {
-		recent_clear(requests->recent);
-	}
+	requests_recent_move(requests, place);
 	memcpy(requests->workers, workers, sizeof(workers));
 	requests->worker_count = count;
 	/* Positions have moved. */
@@ -249,8 +192,9 @@ void requests_worker_up(requests_t *requests, unsigned worker, bool up)
 	entry->silent = false;
 	entry->waited_ns = 0;
 	requests->stuck_retry_ns = 0;
-	requests->shaken = requests->shaken || entry->lost || !up;
-	entry->reborn = up && entry->lost;
+	requests->shaken = requests->shaken || entry->lost || entry->added || !up;
+	entry->reborn = up && (entry->lost || entry->added);
+	entry->added = entry->added && !up;
 	entry->lost = !up;
 	entry->told = up;
 	if (!up) {
@@ -290,7 +234,7 @@ int requests_add(requests_t *requests, const struct codec_request *request)
 	uint32_t *bucket = bucket_of(requests, request->id);
 	slot->request = *request;
 	slot->tried = 0;
-	slot->repeat = slot->copied = slot->asked_other = false;
+	slot->repeat = slot->second_told = slot->asked_other = false;
 	slot->chain = *bucket;
 	*bucket = index;
 	move_slot(requests, index, LIST_READY);
@@ -317,8 +261,6 @@ static void worker_heard(requests_t *requests, unsigned worker, uint64_t now_ns)
 	}
 }
 
-static unsigned choose_of(const requests_t *requests, const unsigned *order, uint64_t tried);
-
 static unsigned other_of(const requests_t *requests, const struct codec_request *request,
                          uint64_t tried)
 {
@@ -326,7 +268,7 @@ static unsigned other_of(const requests_t *requests, const struct codec_request 
 
 	bus_rendezvous_order(requests_flow_key(request), requests->worker_ids,
 	                     requests->worker_count, order);
-	return choose_of(requests, order, tried);
+	return requests_choose_of(requests, order, tried);
 }
 
 bool requests_ask_other(requests_t *requests, unsigned worker, uint64_t id, uint64_t now_ns)
@@ -352,7 +294,8 @@ bool requests_ask_other(requests_t *requests, unsigned worker, uint64_t id, uint
 	return true;
 }
 
-bool requests_answered(requests_t *requests, unsigned worker, uint64_t id, uint64_t now_ns)
+bool requests_answered(requests_t *requests, unsigned worker, uint64_t id, uint64_t connection,
+                       uint64_t now_ns)
 {
 	worker_heard(requests, worker, now_ns);
 	uint32_t index = find(requests, id);
@@ -362,26 +305,11 @@ bool requests_answered(requests_t *requests, unsigned worker, uint64_t id, uint6
 	}
 	requests->counters.answered++;
 	if (requests->slots[index].request.end == CODEC_END_NEAR) {
-		recent_put(requests->recent, worker, &requests->slots[index].request, now_ns);
+		requests_near_end_put(requests, worker, &requests->slots[index].request, connection,
+		                      now_ns);
 	}
 	release(requests, index);
 	return true;
-}
-
-uint64_t requests_flow_key(const struct codec_request *request)
-{
-	uint8_t text[1 + 16 + 16 + 2];
-	uint64_t hash = 0xcbf29ce484222325ULL;
-
-	text[0] = request->proto;
-	memcpy(text + 1, request->wire_src.bytes, 16);
-	memcpy(text + 17, request->wire_dst.bytes, 16);
-	text[33] = (uint8_t)(request->wire_dst_port >> 8);
-	text[34] = (uint8_t)request->wire_dst_port;
-	for (size_t i = 0; i < sizeof(text); i++) {
-		hash = (hash ^ text[i]) * 0x100000001b3ULL;
-	}
-	return hash;
 }
 
 /* Is a worker of the same controller among those that were asked? */
@@ -400,7 +328,7 @@ static bool group_was_tried(const requests_t *requests, unsigned worker, uint64_
  * The first in the flow key's order that may be asked: one that answers before one that does not,
  * and behind one that did not answer, one of another controller: its neighbours may be frozen too.
  */
-static unsigned choose_of(const requests_t *requests, const unsigned *order, uint64_t tried)
+unsigned requests_choose_of(const requests_t *requests, const unsigned *order, uint64_t tried)
 {
 	unsigned neighbour = SPEAKER_WORKERS_MAX, silent = SPEAKER_WORKERS_MAX;
 
@@ -420,16 +348,15 @@ static unsigned choose_of(const requests_t *requests, const unsigned *order, uin
 	return neighbour != SPEAKER_WORKERS_MAX ? neighbour : silent;
 }
 
-static unsigned choose(const requests_t *requests, struct slot *slot)
+static unsigned choose(const requests_t *requests, struct slot *slot,
+                       unsigned order[static SPEAKER_WORKERS_MAX])
 {
-	unsigned order[SPEAKER_WORKERS_MAX];
-
 	bus_rendezvous_order(requests_flow_key(&slot->request), requests->worker_ids,
 	                     requests->worker_count, order);
-	unsigned worker = choose_of(requests, order, slot->tried);
+	unsigned worker = requests_choose_of(requests, order, slot->tried);
 	if (worker == SPEAKER_WORKERS_MAX && slot->tried != 0) {
 		/* All were asked: a new round. */
-		worker = choose_of(requests, order, 0);
+		worker = requests_choose_of(requests, order, 0);
 		if (worker != SPEAKER_WORKERS_MAX) {
 			slot->tried = 0;
 		}
@@ -482,12 +409,13 @@ static void timers_run(requests_t *requests, uint64_t now_ns)
 static void silent_probe(requests_t *requests, uint64_t now_ns, const struct requests_sink *sink)
 {
 	uint32_t index = requests->lists[LIST_READY].first;
+	unsigned order[SPEAKER_WORKERS_MAX];
 
 	for (unsigned i = 0; index != NONE && i < requests->worker_count; i++) {
 		struct worker *worker = &requests->workers[i];
 		if (worker->up && worker->silent &&
 		    now_ns - worker->probed_ns >= REQUESTS_PROBE_NS &&
-		    choose(requests, &requests->slots[index]) != i) {
+		    choose(requests, &requests->slots[index], order) != i) {
 			worker->probed_ns = now_ns;
 			if (sink->send(sink->context, i, &requests->slots[index].request, 1) ==
 			    PR_OK) {
@@ -544,98 +472,26 @@ static void worker_send(requests_t *requests, unsigned worker, uint64_t now_ns,
 }
 
 /* Choose a worker for all that is ready; a set bit in the result: this worker has some. */
-static uint64_t ready_assign(requests_t *requests)
+static uint64_t ready_assign(requests_t *requests, uint64_t now_ns,
+                             const struct requests_sink *sink)
 {
+	unsigned order[SPEAKER_WORKERS_MAX];
 	uint64_t used = 0;
 	uint32_t next;
 
 	for (uint32_t index = requests->lists[LIST_READY].first; index != NONE; index = next) {
 		struct slot *slot = &requests->slots[index];
 		next = slot->next;
-		unsigned worker = choose(requests, slot);
+		unsigned worker = choose(requests, slot, order);
 		if (worker == SPEAKER_WORKERS_MAX) {
 			move_slot(requests, index, LIST_STUCK);
 			continue;
 		}
 		slot->worker = (uint8_t)worker;
+		requests_near_end_asked(requests, slot, worker, order, now_ns, sink);
 		used |= 1ULL << worker;
 	}
 	return used;
-}
-
-/* Send copies to one worker: their answers find no open request. */
-static void copies_send(requests_t *requests, unsigned worker, size_t count,
-                        const struct requests_sink *sink)
-{
-	if (count > 0 && sink->send(sink->context, worker, requests->batch, count) == PR_OK) {
-		requests->counters.copied += count;
-	}
-}
-
-/* What a worker answered of late is told to whom others ask in its place, or to itself. */
-static void recent_tell(requests_t *requests, unsigned worker, bool itself, uint64_t now_ns,
-                        const struct requests_sink *sink)
-{
-	uint64_t since_ns = now_ns > REQUESTS_RECENT_NS ? now_ns - REQUESTS_RECENT_NS : 0;
-
-	for (unsigned to = 0; to < requests->worker_count; to++) {
-		const struct codec_request *request;
-		size_t at = 0, count = 0;
-		while ((request = recent_next(requests->recent, worker, since_ns, &at)) != NULL) {
-			if (to != (itself ? worker : other_of(requests, request, 1ULL << worker))) {
-				continue;
-			}
-			requests->batch[count++] = *request;
-			if (count == CODEC_BATCH_MAX) {
-				copies_send(requests, to, count, sink);
-				count = 0;
-			}
-		}
-		copies_send(requests, to, count, sink);
-	}
-}
-
-/* Near ends that are about to be asked, told to their second worker too. */
-static void ready_copy(requests_t *requests, const struct requests_sink *sink)
-{
-	for (unsigned to = 0; to < requests->worker_count; to++) {
-		size_t count = 0;
-		for (uint32_t index = requests->lists[LIST_READY].first;
-		     index != NONE && count < CODEC_BATCH_MAX;
-		     index = requests->slots[index].next) {
-			struct slot *slot = &requests->slots[index];
-			unsigned first = choose(requests, slot);
-			if (slot->request.end != CODEC_END_NEAR || slot->copied ||
-			    requests->workers[to].silent || first == SPEAKER_WORKERS_MAX ||
-			    other_of(requests, &slot->request, 1ULL << first) != to) {
-				continue;
-			}
-			slot->copied = true;
-			requests->batch[count++] = slot->request;
-		}
-		copies_send(requests, to, count, sink);
-	}
-}
-
-static void near_ends_tell(requests_t *requests, uint64_t now_ns, const struct requests_sink *sink)
-{
-	if (requests->shaken) {
-		requests->shaken = false;
-		requests->steady_ns = now_ns + REQUESTS_UNSTEADY_NS;
-		for (unsigned i = 0; i < requests->worker_count; i++) {
-			struct worker *worker = &requests->workers[i];
-			if ((worker->lost || worker->silent) && !worker->told) {
-				worker->told = true;
-				recent_tell(requests, i, false, now_ns, sink);
-			} else if (worker->reborn) {
-				worker->reborn = false;
-				recent_tell(requests, i, true, now_ns, sink);
-			}
-		}
-	}
-	if (now_ns < requests->steady_ns) {
-		ready_copy(requests, sink);
-	}
 }
 
 void requests_turn(requests_t *requests, uint64_t now_ns, const struct requests_sink *sink)
@@ -651,17 +507,18 @@ void requests_turn(requests_t *requests, uint64_t now_ns, const struct requests_
 	for (size_t i = 0; i < requests->worker_count; i++) {
 		requests->workers[i].blocked = false;
 	}
-	near_ends_tell(requests, now_ns, sink);
+	requests_tell(requests, now_ns, sink);
 	silent_probe(requests, now_ns, sink);
 	/* Each round with something left over has blocked a worker more. */
 	while (requests->lists[LIST_READY].first != NONE) {
-		uint64_t used = ready_assign(requests);
+		uint64_t used = ready_assign(requests, now_ns, sink);
 		for (unsigned i = 0; i < requests->worker_count; i++) {
 			if ((used >> i & 1) != 0) {
 				worker_send(requests, i, now_ns, sink);
 			}
 		}
 	}
+	requests_tell_flush(requests, now_ns, sink);
 }
 
 uint64_t requests_timeout_ns(const requests_t *requests)
@@ -669,7 +526,8 @@ uint64_t requests_timeout_ns(const requests_t *requests)
 	uint64_t due_ns = UINT64_MAX;
 	uint32_t index = requests->lists[LIST_ASKED].first;
 
-	if (requests->lists[LIST_READY].first != NONE || requests->shaken) {
+	if (requests->lists[LIST_READY].first != NONE || requests->shaken ||
+	    requests->outbox_count > 0 || requests_orphans_due(requests)) {
 		return 0;
 	}
 	if (index != NONE) {

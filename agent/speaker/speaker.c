@@ -117,10 +117,9 @@ void speaker_destroy(speaker_t **speaker_p)
 
 /* ---- a turn ---- */
 
-static int request_send(void *context, unsigned worker, const struct codec_request *requests,
-                        size_t count)
+static int records_send(speaker_t *speaker, unsigned worker, enum codec_type type,
+                        const void *records, size_t count)
 {
-	speaker_t *speaker = context;
 	size_t size_bytes = 0;
 
 	for (size_t i = 0; i < speaker->link_count; i++) {
@@ -128,14 +127,32 @@ static int request_send(void *context, unsigned worker, const struct codec_reque
 		if (link->kind != LINK_WORKER || link->worker != worker) {
 			continue;
 		}
-		int ret =
-			codec_records_encode(CODEC_REQUEST, requests, count, speaker->events.frame,
-		                             sizeof(speaker->events.frame), &size_bytes);
+		int ret = codec_records_encode(type, records, count, speaker->events.frame,
+		                               sizeof(speaker->events.frame), &size_bytes);
 		return ret == PR_OK
 		               ? bus_client_send(link->client, speaker->events.frame, size_bytes)
 		               : ret;
 	}
 	return PR_EUNREACH;
+}
+
+static int request_send(void *context, unsigned worker, const struct codec_request *requests,
+                        size_t count)
+{
+	return records_send(context, worker, CODEC_REQUEST, requests, count);
+}
+
+static int notice_send(void *context, unsigned worker, const struct codec_notice *notices,
+                       size_t count)
+{
+	return records_send(context, worker, CODEC_NOTICE, notices, count);
+}
+
+static struct requests_sink requests_sink_of(speaker_t *speaker)
+{
+	return (struct requests_sink){ .context = speaker,
+		                       .send = request_send,
+		                       .notify = notice_send };
 }
 
 static void outlet_tell(speaker_t *speaker)
@@ -184,7 +201,7 @@ static void newborns_turn(speaker_t *speaker);
 
 static void all_send(speaker_t *speaker)
 {
-	const struct requests_sink sink = { .context = speaker, .send = request_send };
+	const struct requests_sink sink = requests_sink_of(speaker);
 
 	newborns_turn(speaker);
 	requests_turn(speaker->requests, speaker->now_ns, &sink);
@@ -346,6 +363,24 @@ void speaker_request(speaker_t *speaker, const struct codec_request *request, ui
 	request_add(speaker, &copy);
 }
 
+void speaker_notice(speaker_t *speaker, const struct codec_notice *notice)
+{
+	struct codec_notice copy = *notice;
+
+	copy.directory = directory_known(speaker);
+	requests_notice(speaker->requests, &copy);
+}
+
+void speaker_tell(speaker_t *speaker)
+{
+	const struct requests_sink sink = requests_sink_of(speaker);
+
+	if (requests_told(speaker->requests, speaker->now_ns, &sink)) {
+		/* The send may have taken a wake-up with it. */
+		speaker->more = speaker->more || links_due(speaker);
+	}
+}
+
 static void newborns_turn(speaker_t *speaker)
 {
 	uint64_t known = changes_known(speaker);
@@ -435,7 +470,9 @@ void speaker_counters(const speaker_t *speaker, struct speaker_counters *ret_cou
 	counters.requests_sent = requests.sent;
 	counters.requests_repeated = requests.repeated;
 	counters.requests_probed = requests.probed;
-	counters.requests_copied = requests.copied;
+	counters.notices_sent = requests.notices;
+	counters.notices_lost = requests.notices_lost;
+	counters.notices_forgotten = requests.forgotten;
 	counters.requests_full = requests.full;
 	counters.workers_silent = requests.silent;
 	counters.verdicts = requests.answered;

@@ -98,7 +98,9 @@ struct speaker_options {
 	X(requests_sent,       "requests", "sent to a worker, repeats included")                   \
 	X(requests_repeated,   "requests", "asked again of the next worker")                       \
 	X(requests_probed,     "requests", "also sent to a silent worker, to see if it is back")    \
-	X(requests_copied,     "requests", "near ends also told to another worker: one came or went") \
+	X(notices_sent,        "notices", "near ends told: translated flows, and others when workers came or went") \
+	X(notices_lost,        "notices", "not sent: too many at once, or the worker took none")    \
+	X(notices_forgotten,   "notices", "younger than 5 s when their place was needed")          \
 	X(requests_full,       "requests", "not taken: too many open")                             \
 	X(workers_silent,      "times", "a worker became silent: an answer took over 300 ms")      \
 	X(verdicts,            "verdicts", "answers to open requests")                             \
@@ -148,6 +150,10 @@ void speaker_turn(speaker_t *speaker, uint64_t now_ns);
 
 /** Ask. Sent at the next turn; @p request's directory field is filled in. */
 void speaker_request(speaker_t *speaker, const struct codec_request *request, uint64_t now_ns);
+/** Tell the worker of the flow key on the wire; @p notice's directory field is filled in. */
+void speaker_notice(speaker_t *speaker, const struct codec_notice *notice);
+/** Send the notices now: a far end waits for them. Not from within a turn. */
+void speaker_tell(speaker_t *speaker);
 /** Stop asking. */
 void speaker_drop(speaker_t *speaker, uint64_t request_id);
 /** Record. Written and sent at the next turn; seq is filled in. */

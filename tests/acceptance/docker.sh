@@ -42,8 +42,7 @@ mode enforce group client
 all_rules='rule 10 allow from client to srv tcp/8080
 rule 11 allow from client to web tcp/80
 rule 20 allow from app to web tcp/80
-rule 30 allow from app to client tcp/9000
-rule 31 allow from 192.168.7.2 to client tcp/9000 comment "the far end sees the masqueraded host"
+rule 30 allow from app to client tcp/9000 comment "masqueraded, and still known at the far end"
 rule 40 allow from srv to web tcp/80
 rule 50 allow from client to srv tcp/9001
 rule 60 allow from client to srv udp/5300
@@ -114,7 +113,6 @@ pair "client to published port" connect_published answers_web 11 srv 'tcp port 8
 pair "client to published port, as the host" connect_published answers_web 10 srv 'tcp port 8080' -
 pair "container to container" connect_app_web answers_web 20 srv "tcp port 80 and src $web_address" -
 pair "container to client" connect_app_cli answers_cli 30 cli 'tcp port 9000' -
-pair "container to client, far end" connect_app_cli answers_cli 31 cli 'tcp port 9000' reaches
 pair "host to container" connect_srv_web answers_web 40 srv "tcp port 80 and src $web_address" -
 pair "host to its own published port" connect_own_published answers_web 40 srv "tcp port 80 and src $web_address" -
 pair "client to host" connect_cli_srv answers_srv 50 srv 'tcp port 9001' -
@@ -154,8 +152,11 @@ told "published port of the own host: the host is the near end, the container th
 told "a denied connection says so, with mode, default and who decided" \
 	"any(x['verdict'] == 'denied' and x['mode'] == 'enforce' and x['rule'] is None
 	 and x['decided_by'] == 'worker' and x['src']['name'] == 'app' for x in e)"
+told "container to another host: the far end sees its host's address, and names the container all the same" \
+	"any(f['src']['ip'] == '192.168.7.2' and f['src']['kind'] == 'container' and n['process']['name'] == 'busybox'
+	 for n, f in ends(src_name='app', dst_name='cli', service='tcp/9000', verdict='allowed'))"
 told "the rule's comment stands in the event" \
-	"any(x['rule'] == 31 and x['rule_comment'] == 'the far end sees the masqueraded host' for x in e)"
+	"any(x['rule'] == 30 and x['rule_comment'] == 'masqueraded, and still known at the far end' for x in e)"
 told "the client's own process is named at its end" \
 	"any(x['src']['name'] == 'cli' and x['process']['name'] == 'curl'
 	 and x['process']['exe'] == '/usr/bin/curl' for x in e)"

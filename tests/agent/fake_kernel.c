@@ -89,6 +89,19 @@ static int original(void *context, const struct part_flow *seen, struct part_flo
 	return PR_OK;
 }
 
+static int translated(void *context, const struct part_flow *sent, struct part_flow *ret_wire,
+                      bool *ret_closed)
+{
+	const struct fake_kernel *kernel = context;
+	(void)sent;
+	if (!kernel->has_wire) {
+		return PR_ENOENT;
+	}
+	*ret_wire = kernel->wire;
+	*ret_closed = kernel->wire_closed;
+	return PR_OK;
+}
+
 static bool is_local(void *context, const struct pr_addr *address)
 {
 	const struct fake_kernel *kernel = context;
@@ -109,6 +122,7 @@ void fake_kernel_init(struct fake_kernel *kernel, struct gate_kernel *ret_table)
 		.receive = receive,
 		.send = send_verdicts,
 		.original = original,
+		.translated = translated,
 		.is_local = is_local,
 	};
 }

@@ -29,6 +29,8 @@ struct fake_kernel {
 	bool send_fails;
 	bool has_original;
 	struct part_flow original;
+	bool has_wire, wire_closed;
+	struct part_flow wire;  /* as translated on the way out */
 	struct pr_addr foreign; /* the one address that is not the host's own */
 	size_t datagram_first, datagram_count;
 	struct gate_datagram datagrams[FAKE_DATAGRAMS_MAX];

@@ -27,8 +27,9 @@ struct fake_worker {
 	bus_server_t *server;
 	struct pr_uuid id;
 	bool frozen; /* keeps its connection, says nothing */
-	unsigned requests, frames;
-	uint64_t directory; /* of the last request */
+	unsigned requests, frames, notices;
+	uint64_t directory;         /* of the last request */
+	struct codec_notice notice; /* the last one */
 };
 
 struct fake {
@@ -226,6 +227,20 @@ static inline void fake_controller_turn(struct fake *fake)
 	}
 }
 
+static inline bool fake_notices_take(struct fake_worker *worker, const struct bus_frame *frame)
+{
+	static struct codec_notice notices[CODEC_BATCH_MAX];
+	size_t count = 0;
+
+	if (codec_records_decode(CODEC_NOTICE, frame->data, frame->size_bytes, notices, &count) !=
+	    PR_OK) {
+		return false;
+	}
+	worker->notices += (unsigned)count;
+	worker->notice = notices[count - 1];
+	return true;
+}
+
 static inline void fake_worker_turn(struct fake *fake, struct fake_worker *worker)
 {
 	static struct codec_request requests[CODEC_BATCH_MAX];
@@ -237,6 +252,9 @@ static inline void fake_worker_turn(struct fake *fake, struct fake_worker *worke
 	(void)fake;
 	while (worker->server != NULL && !worker->frozen &&
 	       bus_server_receive(worker->server, &frame) == PR_OK) {
+		if (fake_notices_take(worker, &frame)) {
+			continue;
+		}
 		if (codec_records_decode(CODEC_REQUEST, frame.data, frame.size_bytes, requests,
 		                         &count) != PR_OK) {
 			ok(false, "a frame of requests decodes");

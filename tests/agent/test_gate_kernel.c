@@ -66,6 +66,12 @@ static void on_ask(void *context, const struct codec_request *request)
 	};
 }
 
+static void on_notice(void *context, const struct codec_notice *notice)
+{
+	(void)context;
+	(void)notice;
+}
+
 static void on_drop(void *context, uint64_t id)
 {
 	(void)context;
@@ -363,7 +369,9 @@ int main(void)
 	struct gate_kernel kernel;
 	const struct gate_attribution attribution = { .initiator = on_initiator,
 		                                      .listener = on_listener };
-	const struct gate_outlet outlet = { .ask = on_ask, .drop = on_drop, .event = on_event };
+	const struct gate_outlet outlet = {
+		.ask = on_ask, .notice = on_notice, .drop = on_drop, .event = on_event
+	};
 
 	if (world_missing() != NULL) {
 		skip("%s", world_missing());

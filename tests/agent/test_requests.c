@@ -18,6 +18,8 @@ struct fake {
 		unsigned frames, records;
 		uint64_t ids[CAPACITY];
 		bool full;
+		unsigned notices;
+		struct codec_notice told[CAPACITY];
 	} workers[WORKERS];
 	requests_t *requests;
 };
@@ -37,11 +39,25 @@ static int fake_send(void *context, unsigned worker, const struct codec_request 
 	return PR_OK;
 }
 
+static int fake_notify(void *context, unsigned worker, const struct codec_notice *notices,
+                       size_t count)
+{
+	struct fake *fake = context;
+
+	if (fake->workers[worker].full) {
+		return PR_EAGAIN;
+	}
+	for (size_t i = 0; i < count; i++) {
+		fake->workers[worker].told[fake->workers[worker].notices++ % CAPACITY] = notices[i];
+	}
+	return PR_OK;
+}
+
 static void fake_open(struct fake *fake)
 {
 	struct pr_uuid ids[WORKERS];
 
-	*fake = (struct fake){ 0 };
+	memset(fake, 0, sizeof(*fake));
 	for (unsigned i = 0; i < WORKERS; i++) {
 		ids[i] = pr_uuid_of_bytes("worker", &i, sizeof(i));
 	}
@@ -58,7 +74,9 @@ static void all_up(struct fake *fake)
 
 static void turn(struct fake *fake, uint64_t now_ns)
 {
-	const struct requests_sink sink = { .context = fake, .send = fake_send };
+	const struct requests_sink sink = { .context = fake,
+		                            .send = fake_send,
+		                            .notify = fake_notify };
 	requests_turn(fake->requests, now_ns, &sink);
 }
 
@@ -194,9 +212,9 @@ static void test_silent(void)
 	for (unsigned i = 0; i < WORKERS; i++) {
 		second = i != first && fake.workers[i].records > 0 ? i : second;
 	}
-	ok(requests_answered(fake.requests, second, 7, START_NS + REQUESTS_RETRY_NS + 1),
+	ok(requests_answered(fake.requests, second, 7, 0, START_NS + REQUESTS_RETRY_NS + 1),
 	   "its answer counts");
-	ok(!requests_answered(fake.requests, second, 7, START_NS + REQUESTS_RETRY_NS + 2),
+	ok(!requests_answered(fake.requests, second, 7, 0, START_NS + REQUESTS_RETRY_NS + 2),
 	   "a second one does not");
 	ok(requests_open(fake.requests) == 0, "nothing is open");
 
@@ -206,7 +224,7 @@ static void test_silent(void)
 	turn(&fake, now_ns);
 	ok(fake.workers[first].records == records, "the silent one is passed over at once");
 	for (uint64_t id = 100; id < 160; id++) {
-		(void)requests_answered(fake.requests, asked(&fake, id), id, now_ns);
+		(void)requests_answered(fake.requests, asked(&fake, id), id, 0, now_ns);
 	}
 	now_ns += REQUESTS_PROBE_NS;
 	add(&fake, 200, 30);
@@ -216,11 +234,11 @@ static void test_silent(void)
 	for (uint64_t id = 200; id < 230; id++) {
 		for (unsigned i = 0; i < WORKERS; i++) {
 			if (i != first) {
-				(void)requests_answered(fake.requests, i, id, now_ns);
+				(void)requests_answered(fake.requests, i, id, 0, now_ns);
 			}
 		}
 	}
-	ok(!requests_answered(fake.requests, first, probe, now_ns) &&
+	ok(!requests_answered(fake.requests, first, probe, 0, now_ns) &&
 	           !requests_worker_silent(fake.requests, first),
 	   "its late answer is ignored, but it is back");
 	add(&fake, 300, 60);
@@ -240,7 +258,7 @@ static void test_lost_one(void)
 	requests_worker_up(fake.requests, 0, true);
 	add(&fake, 1, 2);
 	turn(&fake, START_NS);
-	ok(requests_answered(fake.requests, 0, 1, START_NS + PR_NS_PER_MS), "one answer");
+	ok(requests_answered(fake.requests, 0, 1, 0, START_NS + PR_NS_PER_MS), "one answer");
 	turn(&fake, START_NS + REQUESTS_RETRY_NS);
 	ok(!requests_worker_silent(fake.requests, 0) && fake.workers[0].records == 3,
 	   "the other is asked again, of the only worker");
@@ -335,7 +353,7 @@ static void test_groups(void)
 	ok(first > 50 && neighbour > 50 && other > 50, "all are asked: %u %u %u", first, neighbour,
 	   other);
 	for (unsigned i = 0; i < other; i++) {
-		(void)requests_answered(fake.requests, 2, fake.workers[2].ids[i], START_NS + 1);
+		(void)requests_answered(fake.requests, 2, fake.workers[2].ids[i], 0, START_NS + 1);
 	}
 	turn(&fake, START_NS + 301 * PR_NS_PER_MS);
 	ok(fake.workers[2].records >= other + first + neighbour,
@@ -355,7 +373,7 @@ static void test_full(void)
 	requests_drop(fake.requests, 500);
 	ok(requests_add(fake.requests, &request) == PR_OK, "room again");
 	for (uint64_t id = 1; id <= CAPACITY + 1; id++) {
-		good += requests_answered(fake.requests, 0, id, START_NS);
+		good += requests_answered(fake.requests, 0, id, 0, START_NS);
 	}
 	ok(good == CAPACITY && requests_open(fake.requests) == 0, "all are found by their ids");
 	requests_t *none = NULL;
@@ -383,10 +401,31 @@ static unsigned told(const struct fake *fake, unsigned worker, uint64_t id)
 	return times;
 }
 
+/* How often a worker heard of a near end by notice. */
+static unsigned noticed(const struct fake *fake, unsigned worker, uint64_t id)
+{
+	unsigned times = 0;
+
+	for (unsigned j = 0; j < fake->workers[worker].notices; j++) {
+		times += fake->workers[worker].told[j].id == id;
+	}
+	return times;
+}
+
+static unsigned notices(const struct fake *fake)
+{
+	unsigned sum = 0;
+
+	for (unsigned i = 0; i < WORKERS; i++) {
+		sum += fake->workers[i].notices;
+	}
+	return sum;
+}
+
 /* Whom a far end asks when the worker of this flow key is gone. */
 static unsigned next_of(unsigned gone, uint64_t id)
 {
-	struct fake fake;
+	static struct fake fake;
 
 	fake_open(&fake);
 	all_up(&fake);
@@ -399,80 +438,240 @@ static unsigned next_of(unsigned gone, uint64_t id)
 	return next;
 }
 
+static void answer_all(struct fake *fake, uint64_t first, unsigned count, uint64_t now_ns)
+{
+	for (uint64_t id = first; id < first + count; id++) {
+		(void)requests_answered(fake->requests, asked(fake, id), id, 1000 + id, now_ns);
+	}
+}
+
 static void test_near_ends(void)
 {
-	struct fake fake;
+	static struct fake fake;
 	struct requests_counters counters;
+	uint64_t now_ns = START_NS;
 
 	fake_open(&fake);
 	all_up(&fake);
 	add_near(&fake, 1, 100);
-	turn(&fake, START_NS);
-	ok(total(&fake) == 100, "near ends are told to one worker each while all is well");
-	for (uint64_t id = 1; id <= 100; id++) {
-		(void)requests_answered(fake.requests, asked(&fake, id), id, START_NS);
-	}
+	turn(&fake, now_ns);
+	ok(total(&fake) == 100 && notices(&fake) == 0,
+	   "near ends are told to one worker each while all is well");
+	answer_all(&fake, 1, 100, now_ns);
+	now_ns += REQUESTS_RECENT_NS + 1;
 	add_near(&fake, 101, 1);
-	turn(&fake, START_NS + REQUESTS_RECENT_NS);
+	turn(&fake, now_ns);
 	unsigned gone = asked(&fake, 101);
-	(void)requests_answered(fake.requests, gone, 101, START_NS + REQUESTS_RECENT_NS);
-	unsigned before = total(&fake);
+	answer_all(&fake, 101, 1, now_ns);
 	requests_worker_up(fake.requests, gone, false);
 	ok(requests_timeout_ns(fake.requests) == 0, "a worker goes: a turn is due");
-	turn(&fake, START_NS + REQUESTS_RECENT_NS + 1);
-	ok(told(&fake, next_of(gone, 101), 101) == 1,
+	turn(&fake, ++now_ns);
+	unsigned next = next_of(gone, 101);
+	ok(noticed(&fake, next, 101) == 1,
 	   "what it answered of late is told to the worker that the far end will ask");
-	ok(total(&fake) == before + 1, "what is older is not");
-	turn(&fake, START_NS + REQUESTS_RECENT_NS + 2);
-	ok(total(&fake) == before + 1, "once");
+	const struct codec_notice *notice = &fake.workers[next].told[0];
+	struct codec_request request = request_make(101);
+	ok(notice->connection == 1101 && notice->wire_dst_port == 101 &&
+	           requests_notice_key(notice) == requests_flow_key(&request),
+	   "with its connection and flow key");
+	ok(notices(&fake) == 1, "what is older than 5 s is not");
+	turn(&fake, ++now_ns);
+	ok(notices(&fake) == 1, "once");
 	requests_worker_up(fake.requests, gone, true);
-	turn(&fake, START_NS + REQUESTS_RECENT_NS + 2);
-	ok(told(&fake, gone, 101) == 2 && total(&fake) == before + 2,
-	   "it comes back, perhaps as another process: it is told again itself");
-	before++;
+	turn(&fake, ++now_ns);
+	ok(noticed(&fake, gone, 101) == 1 && notices(&fake) == 2,
+	   "it comes back, perhaps as another process: it is told itself");
 	add_near(&fake, 200, 1);
-	turn(&fake, START_NS + REQUESTS_RECENT_NS + 3);
-	ok(total(&fake) == before + 3, "for a while near ends are told to two workers");
-	ok(requests_answered(fake.requests, asked(&fake, 200), 200,
-	                     START_NS + REQUESTS_RECENT_NS + 4),
-	   "the first answer counts");
+	turn(&fake, ++now_ns);
+	unsigned first = asked(&fake, 200);
+	ok(notices(&fake) == 3 && noticed(&fake, next_of(first, 200), 200) == 1,
+	   "for a while the second worker is told of near ends, too");
+	ok(requests_answered(fake.requests, first, 200, 0, ++now_ns), "the first one answers");
+	now_ns += REQUESTS_UNSTEADY_NS;
 	add_near(&fake, 201, 1);
-	turn(&fake, START_NS + REQUESTS_RECENT_NS + REQUESTS_UNSTEADY_NS + 9);
-	ok(total(&fake) == before + 4, "then to one again");
+	turn(&fake, now_ns);
+	ok(notices(&fake) == 3 && told(&fake, asked(&fake, 201), 201) == 1, "then one again");
 	requests_counters(fake.requests, &counters);
-	ok(counters.copied == 3, "copies are counted");
+	ok(counters.notices == 3 && counters.notices_lost == 0, "notices are counted");
 	requests_destroy(&fake.requests);
 }
 
-/* A frozen worker whose questions the second one answers is found out all the same. */
-static void test_silent_behind_copies(void)
+/* Cut off from one worker for long: far ends that are not ask their second, which must know. */
+static void test_cut_off(void)
 {
-	struct fake fake;
+	static struct fake fake;
+	static const uint32_t groups[WORKERS] = { 7, 7, 9 };
+	struct pr_uuid ids[WORKERS];
+	unsigned good = 0, seen = 0;
+
+	fake_open(&fake);
+	for (unsigned i = 0; i < WORKERS; i++) {
+		ids[i] = pr_uuid_of_bytes("worker", &i, sizeof(i));
+	}
+	requests_workers_set(fake.requests, ids, groups, WORKERS);
+	all_up(&fake);
+	turn(&fake, START_NS);
+	requests_worker_up(fake.requests, 0, false);
+	turn(&fake, START_NS + 1);
+	add_near(&fake, 1, 100);
+	turn(&fake, START_NS + 2 * REQUESTS_UNSTEADY_NS);
+	for (uint64_t id = 1; id <= 100; id++) {
+		unsigned order[WORKERS];
+		struct codec_request request = request_make(id);
+		bus_rendezvous_order(requests_flow_key(&request), ids, WORKERS, order);
+		if (order[0] == 0) {
+			/* Behind worker 0 a far end asks the other controller's. */
+			seen++;
+			good += told(&fake, 2, id) == 1 || noticed(&fake, 2, id) == 1;
+		}
+	}
+	ok(seen > 10 && good == seen,
+	   "keys of the lost worker are known to whom others ask second: %u of %u", good, seen);
+	requests_destroy(&fake.requests);
+}
+
+/* Another set of workers: each near end of late is told to whom its key belongs now. */
+static void test_set_changes(void)
+{
+	static struct fake fake;
+	struct pr_uuid ids[WORKERS];
+	unsigned moved = 0, good = 0;
+
+	fake_open(&fake);
+	for (unsigned i = 0; i < WORKERS; i++) {
+		ids[i] = pr_uuid_of_bytes("worker", &i, sizeof(i));
+	}
+	requests_workers_set(fake.requests, ids, NULL, 2);
+	requests_worker_up(fake.requests, 0, true);
+	requests_worker_up(fake.requests, 1, true);
+	turn(&fake, START_NS);
+	add_near(&fake, 1, 100);
+	turn(&fake, START_NS);
+	answer_all(&fake, 1, 100, START_NS);
+	unsigned before = notices(&fake);
+	requests_workers_set(fake.requests, ids, NULL, WORKERS);
+	all_up(&fake);
+	turn(&fake, START_NS + 1);
+	for (uint64_t id = 1; id <= 100; id++) {
+		unsigned order[WORKERS];
+		struct codec_request request = request_make(id);
+		bus_rendezvous_order(requests_flow_key(&request), ids, WORKERS, order);
+		moved += order[0] == 2;
+		good += order[0] == 2 && noticed(&fake, 2, id) == 1;
+	}
+	ok(moved > 10 && good == moved && notices(&fake) == before + moved,
+	   "a worker more: it is told what would have been asked of it (%u)", moved);
+
+	/* The other way: one leaves the set, the rest changes places. */
+	struct pr_uuid left[2] = { ids[2], ids[1] };
+	uint64_t now_ns = START_NS + 2 * REQUESTS_RECENT_NS;
+	add_near(&fake, 200, 100);
+	turn(&fake, now_ns);
+	unsigned of_first = 0;
+	for (uint64_t id = 200; id < 300; id++) {
+		of_first += asked(&fake, id) == 0;
+	}
+	answer_all(&fake, 200, 100, now_ns);
+	before = notices(&fake);
+	requests_workers_set(fake.requests, left, NULL, 2);
+	turn(&fake, now_ns + 1);
+	ok(notices(&fake) == before, "nobody can be told yet");
+	requests_worker_up(fake.requests, 0, true);
+	requests_worker_up(fake.requests, 1, true);
+	now_ns += 2;
+	turn(&fake, now_ns);
+	ok(of_first > 10 && notices(&fake) == before + of_first,
+	   "a worker less: its near ends go to whom their keys belong now (%u of %u)",
+	   notices(&fake) - before, of_first);
+	requests_destroy(&fake.requests);
+}
+
+/* What the gate tells of translated flows. */
+static void test_notices(void)
+{
+	static struct fake fake;
+	struct requests_counters counters;
+	struct codec_notice notice = { .proto = 6, .wire_dst_port = 80 };
+
+	fake_open(&fake);
+	all_up(&fake);
+	for (uint16_t i = 0; i < 130; i++) {
+		notice.id = 500U + i;
+		requests_notice(fake.requests, &notice);
+	}
+	ok(requests_timeout_ns(fake.requests) == 0, "a notice: a turn is due");
+	turn(&fake, START_NS);
+	struct codec_request far_end = {
+		.id = 9, .end = CODEC_END_FAR, .proto = 6, .wire_dst_port = 80
+	};
+	(void)!requests_add(fake.requests, &far_end);
+	turn(&fake, START_NS);
+	unsigned home = asked(&fake, 9);
+	ok(fake.workers[home].notices == 130 && notices(&fake) == 130,
+	   "all go to the worker that the far end asks, and to no other");
+	requests_worker_up(fake.requests, home, false);
+	turn(&fake, START_NS + REQUESTS_RECENT_NS);
+	ok(notices(&fake) == 260 && fake.workers[home].notices == 130,
+	   "it goes within 5 s: they are told to the next");
+	requests_destroy(&fake.requests);
+
+	fake_open(&fake);
+	requests_notice(fake.requests, &notice);
+	turn(&fake, START_NS);
+	ok(notices(&fake) == 0 && requests_timeout_ns(fake.requests) == UINT64_MAX,
+	   "no worker is up: nothing spins");
+	all_up(&fake);
+	turn(&fake, START_NS + 1);
+	ok(notices(&fake) == 1, "one comes: it is told");
+	for (unsigned i = 0; i < REQUESTS_OUTBOX_MAX + 5; i++) {
+		requests_notice(fake.requests, &notice);
+	}
+	requests_counters(fake.requests, &counters);
+	ok(counters.notices_lost == 5, "too many in one turn are lost and counted");
+	for (unsigned i = 0; i < WORKERS; i++) {
+		fake.workers[i].full = true;
+	}
+	turn(&fake, START_NS + 2);
+	requests_counters(fake.requests, &counters);
+	ok(counters.notices_lost == 5 + REQUESTS_OUTBOX_MAX, "so is what a worker does not take");
+	for (unsigned i = 0; i <= REQUESTS_RECENT_MAX / REQUESTS_OUTBOX_MAX; i++) {
+		for (unsigned j = 0; j < REQUESTS_OUTBOX_MAX; j++) {
+			requests_notice(fake.requests, &notice);
+		}
+		turn(&fake, START_NS + 3);
+	}
+	requests_counters(fake.requests, &counters);
+	ok(counters.forgotten > REQUESTS_OUTBOX_MAX && counters.forgotten < 3 * REQUESTS_OUTBOX_MAX,
+	   "only so many are kept; what is forgotten before its time is counted: %llu",
+	   (unsigned long long)counters.forgotten);
+	requests_destroy(&fake.requests);
+}
+
+/* A frozen worker is found out though far ends went elsewhere. */
+static void test_silent_near_end(void)
+{
+	static struct fake fake;
 
 	fake_open(&fake);
 	all_up(&fake);
 	add_near(&fake, 1, 1);
 	turn(&fake, START_NS);
 	unsigned first = asked(&fake, 1);
-	(void)requests_answered(fake.requests, first, 1, START_NS);
-	requests_worker_up(fake.requests, first, false);
-	requests_worker_up(fake.requests, first, true);
-	turn(&fake, START_NS + 1);
+	answer_all(&fake, 1, 1, START_NS);
 	struct codec_request request = request_make(1);
 	request.id = 2; /* the same flow key */
 	request.end = CODEC_END_NEAR;
 	(void)!requests_add(fake.requests, &request);
 	turn(&fake, START_NS + 2);
 	unsigned second = next_of(first, 1);
-	ok(told(&fake, first, 2) == 1 && told(&fake, second, 2) == 1,
-	   "asked of the first worker, told to the second");
-	ok(requests_answered(fake.requests, second, 2, START_NS + 3), "which answers");
 	turn(&fake, START_NS + 1 + REQUESTS_RETRY_NS);
 	ok(!requests_worker_silent(fake.requests, first), "the first has 300 ms");
 	turn(&fake, START_NS + 2 + REQUESTS_RETRY_NS);
 	ok(requests_worker_silent(fake.requests, first) &&
 	           !requests_worker_silent(fake.requests, second),
-	   "then it is silent, though nobody waits for it");
+	   "then it is silent");
+	ok(told(&fake, second, 2) == 1 && noticed(&fake, second, 1) == 1,
+	   "the second is asked, and told what the first had answered");
 	requests_destroy(&fake.requests);
 }
 
@@ -497,7 +696,7 @@ static void test_ask_other(void)
 	   "a late answer of the first changes nothing");
 	ok(!requests_ask_other(fake.requests, second, 7, START_NS + 4),
 	   "the second's answer counts, whatever it knows");
-	ok(requests_answered(fake.requests, second, 7, START_NS + 4), "and is taken");
+	ok(requests_answered(fake.requests, second, 7, 0, START_NS + 4), "and is taken");
 	ok(!requests_ask_other(fake.requests, second, 7, START_NS + 5), "closed: nobody is asked");
 	add_near(&fake, 8, 1);
 	turn(&fake, START_NS + 6);
@@ -516,7 +715,10 @@ static void test_ask_other(void)
 int main(void)
 {
 	test_near_ends();
-	test_silent_behind_copies();
+	test_cut_off();
+	test_set_changes();
+	test_notices();
+	test_silent_near_end();
 	test_ask_other();
 	test_batches();
 	test_same_worker();

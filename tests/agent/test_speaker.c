@@ -160,6 +160,26 @@ static void test_inventory(void)
 	ok(fake_until(&fake, 17000, fake.inventories > inventories), "a full inventory");
 }
 
+/* A translated flow's notice goes out at once, to one worker, with the directory version. */
+static void test_notice(void)
+{
+	struct codec_notice notice = { .id = next_request++, .proto = 6, .wire_src_port = 51000 };
+	(void)fake_until(&fake, 100, false); /* what was told before is acknowledged */
+	unsigned before = fake.workers[0].notices + fake.workers[1].notices;
+
+	speaker_notice(fake.speaker, &notice);
+	ok(speaker_timeout_ns(fake.speaker) == 0, "a notice makes a turn due");
+	ok(fake_until(&fake, 2000, fake.workers[0].notices + fake.workers[1].notices == before + 1),
+	   "and is sent, once");
+	const struct codec_notice *got = fake.workers[0].notice.id == notice.id
+	                                         ? &fake.workers[0].notice
+	                                         : &fake.workers[1].notice;
+	ok(got->id == notice.id && got->wire_src_port == 51000 &&
+	           got->directory == fake.directory_version,
+	   "naming the directory version");
+	ok(counters_now().notices_sent >= 1 && counters_now().notices_lost == 0, "counted");
+}
+
 static void test_requests(void)
 {
 	unsigned verdicts = fake.verdicts, frames = fake.workers[0].frames + fake.workers[1].frames;
@@ -411,6 +431,7 @@ int main(void)
 	fake_open(&fake);
 	test_start();
 	test_inventory();
+	test_notice();
 	test_requests();
 	test_events();
 	test_frames_shared();

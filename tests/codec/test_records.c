@@ -17,6 +17,7 @@ union record {
 	struct codec_verdict verdict;
 	struct codec_event event;
 	struct codec_event_ack event_ack;
+	struct codec_notice notice;
 };
 
 static uint8_t frame[CODEC_FRAME_MAX_BYTES + 1];

@@ -128,6 +128,11 @@ static void test_local(void)
 	ok(directory_is_local(directory, &alpha, &in_prefix), "so is the rest of the network");
 	ok(!directory_is_local(directory, &client, &known), "not on a host without that network");
 	ok(!directory_is_local(directory, &alpha, &global), "a global address is not local");
+	ok(directory_is_own(directory, &alpha, &known), "a container's address is its host's own");
+	ok(!directory_is_own(directory, &alpha, &in_prefix), "the rest of the network is nobody's");
+	ok(directory_is_own(directory, &alpha, &global) &&
+	           !directory_is_own(directory, &client, &global),
+	   "a global address is its host's, and no other's");
 }
 
 static void test_change(void)

@@ -95,20 +95,29 @@ static struct worker_sight look(void *arg, uint64_t directory_wanted)
 		                      .quarantine = &play.quarantine };
 }
 
-static void play_reset(void)
+/* Another process takes the place of the worker: it knows directory and policy, and no flow. */
+static void worker_restart(void)
 {
 	struct worker_ops ops = { .send = take_verdicts, .look = look };
 
 	worker_destroy(&play.worker);
+	play.worker = worker_new(&ops, 4711);
+	if (play.worker == NULL) {
+		fatal("out of memory");
+	}
+}
+
+static void play_reset(void)
+{
+	worker_restart();
 	policy_image_destroy(&play.image);
 	directory_destroy(&play.directory);
-	play.worker = worker_new(&ops, 4711);
 	play.directory = directory_new();
 	play.place_count = play.asked_count = 0;
 	play.quarantine = (struct quarantine_set){ .items = play.isolated };
 	play.now_ns = PR_NS_PER_S;
 	play.revision = 0;
-	if (play.worker == NULL || play.directory == NULL) {
+	if (play.directory == NULL) {
 		fatal("out of memory");
 	}
 }
@@ -301,13 +310,33 @@ static struct asked *asked_of(const char *name)
 	return NULL;
 }
 
-static void do_ask(char **words, size_t count)
+static void frame_give(enum codec_type type, const void *record, struct pr_uuid agent)
 {
 	static uint8_t data[CODEC_FRAME_MAX_BYTES];
 	size_t size_bytes = 0;
+
+	if (codec_records_encode(type, record, 1, data, sizeof(data), &size_bytes) != PR_OK) {
+		fatal("encode");
+	}
+	struct bus_frame frame = { .peer = { .id = agent, .role = BUS_ROLE_AGENT },
+		                   .data = data,
+		                   .size_bytes = size_bytes };
+	frame.route.size_bytes = 1;
+	worker_frame(play.worker, &frame, play.now_ns, START_WALL_NS + play.now_ns);
+	worker_turn_end(play.worker, play.now_ns, START_WALL_NS + play.now_ns);
+}
+
+static struct pr_uuid agent_parse(char **words, size_t count, const char *reporter)
+{
+	const char *agent = value_of(words, count, "agent");
+
+	return id_of(agent != NULL ? agent : place_of(reporter)->host);
+}
+
+static void do_ask(char **words, size_t count)
+{
 	struct asked *asked = asked_of(words[1]);
 	struct codec_request request = request_parse(words, count);
-	const char *agent = value_of(words, count, "agent");
 
 	if (asked == NULL) {
 		asked = &play.asked[play.asked_count++];
@@ -316,17 +345,29 @@ static void do_ask(char **words, size_t count)
 	}
 	asked->answered = false; /* the same name again is the same request again */
 	request.id = asked->id;
-	if (codec_records_encode(CODEC_REQUEST, &request, 1, data, sizeof(data), &size_bytes) !=
-	    PR_OK) {
-		fatal("encode");
+	frame_give(CODEC_REQUEST, &request, agent_parse(words, count, words[3]));
+}
+
+/* notice ID REPORTER src=A:P dst=A:P ...: of the near end that asked as ID, if it did. */
+static void do_notice(char **words, size_t count)
+{
+	const struct asked *asked = asked_of(words[1]);
+	const char *src = value_of(words, count, "src"), *dst = value_of(words, count, "dst");
+	struct codec_notice notice = {
+		.id = asked != NULL ? asked->id : 1000,
+		.connection = asked != NULL ? asked->verdict.connection : 0,
+		.proto = proto_of(value_of(words, count, "proto")),
+		.reporter = id_of(words[2]),
+	};
+
+	if (src == NULL || dst == NULL) {
+		fatal("notice ID REPORTER src=A:P dst=A:P");
 	}
-	struct bus_frame frame = { .peer = { .role = BUS_ROLE_AGENT },
-		                   .data = data,
-		                   .size_bytes = size_bytes };
-	frame.peer.id = agent != NULL ? id_of(agent) : id_of(place_of(words[3])->host);
-	frame.route.size_bytes = 1;
-	worker_frame(play.worker, &frame, play.now_ns, START_WALL_NS + play.now_ns);
-	worker_turn_end(play.worker, play.now_ns, START_WALL_NS + play.now_ns);
+	socket_parse(src, &notice.wire_src, &notice.wire_src_port);
+	socket_parse(dst, &notice.wire_dst, &notice.wire_dst_port);
+	who_parse(words, count, "from", &notice.from_state, &notice.from_uid, notice.from_user,
+	          notice.from_exe);
+	frame_give(CODEC_NOTICE, &notice, agent_parse(words, count, words[2]));
 }
 
 /* ---- expectations ---- */
@@ -420,6 +461,28 @@ static void do_expect(char **words, size_t count)
 	}
 }
 
+/* counter NAME VALUE: one of decide.h's. */
+static void do_counter(char **words)
+{
+	const struct decide_counters *counters = &worker_counters(play.worker)->decide;
+	static const char *const names[] = {
+#define X(name, doc) #name,
+		DECIDE_COUNTER_LIST(X)
+#undef X
+	};
+
+	for (size_t i = 0; i < PR_ARRAY_LEN(names); i++) {
+		if (strcmp(names[i], words[1]) == 0) {
+			uint64_t value;
+			memcpy(&value, (const uint64_t *)counters + i, sizeof(value));
+			ok(value == strtoull(words[2], NULL, 10), "%s:%zu: %s: %s is %llu",
+			   play.file, play.line, play.title, words[1], (unsigned long long)value);
+			return;
+		}
+	}
+	fatal("no such counter");
+}
+
 /* ---- lines ---- */
 
 static void do_wait(const char *text)
@@ -471,6 +534,12 @@ static void do_line(char **words, size_t count)
 {
 	if (strcmp(words[0], "ask") == 0 && count >= 6) {
 		do_ask(words, count);
+	} else if (strcmp(words[0], "notice") == 0 && count >= 5) {
+		do_notice(words, count);
+	} else if (strcmp(words[0], "restart") == 0 && count == 1) {
+		worker_restart();
+	} else if (strcmp(words[0], "counter") == 0 && count == 3) {
+		do_counter(words);
 	} else if (strcmp(words[0], "expect") == 0 && count >= 3) {
 		do_expect(words, count);
 	} else if (strcmp(words[0], "wait") == 0 && count == 2) {

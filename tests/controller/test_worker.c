@@ -200,6 +200,52 @@ static void test_waiting(void)
 	   "then it goes on without");
 }
 
+/* One frame of notices lets go all that wait for one of them; nothing is said in return. */
+static void test_notices(void)
+{
+	static uint8_t data[CODEC_FRAME_MAX_BYTES];
+	struct codec_notice notices[CODEC_BATCH_MAX];
+	uint64_t now_ns = 15 * PR_NS_PER_S;
+	size_t size_bytes = 0;
+
+	sent.frames = sent.verdicts = sent.wanted = 0;
+	for (uint16_t i = 0; i < CODEC_BATCH_MAX; i++) {
+		struct codec_request far_end =
+			request_of(600U + i, CODEC_END_FAR, (uint16_t)(6000 + i));
+		frame_of(&far_end, 1, 3, now_ns);
+		notices[i] = (struct codec_notice){ .id = 700U + i,
+			                            .directory = 4000U + i,
+			                            .proto = far_end.proto,
+			                            .reporter = alpha,
+			                            .wire_src = far_end.wire_src,
+			                            .wire_src_port = far_end.src_port,
+			                            .wire_dst = far_end.wire_dst,
+			                            .wire_dst_port = far_end.wire_dst_port,
+			                            .connection = 9000U + i };
+	}
+	worker_turn_end(worker, now_ns, 0);
+	ok(worker_waiting_count(worker) == CODEC_BATCH_MAX, "%d far ends wait", CODEC_BATCH_MAX);
+	must(codec_records_encode(CODEC_NOTICE, notices, CODEC_BATCH_MAX, data, sizeof(data),
+	                          &size_bytes) == PR_OK,
+	     "encode");
+	struct bus_frame frame = { .peer = { .id = alpha, .role = BUS_ROLE_AGENT },
+		                   .route = { .bytes = { 0, 1 }, .size_bytes = 5 },
+		                   .data = data,
+		                   .size_bytes = size_bytes };
+	worker_frame(worker, &frame, now_ns, 0);
+	worker_turn_end(worker, now_ns, 0);
+	ok(worker_waiting_count(worker) == 0 && sent.verdicts == CODEC_BATCH_MAX &&
+	           sent.last_route == 3,
+	   "a frame of notices releases all of them, and only they are answered");
+	ok(pr_uuid_equal(&sent.last[0].src_endpoint, &alpha) && sent.last[0].connection >= 9000,
+	   "with the near end and the connection that it was told");
+	ok(sent.wanted == 4000U + CODEC_BATCH_MAX - 1, "the newest directory is looked for first");
+	uint64_t before = worker_counters(worker)->frames_malformed;
+	frame.size_bytes--;
+	worker_frame(worker, &frame, now_ns, 0);
+	ok(worker_counters(worker)->frames_malformed == before + 1, "a cut one is malformed");
+}
+
 static void test_waiting_full(void)
 {
 	uint64_t now_ns = 20 * PR_NS_PER_S;
@@ -269,6 +315,7 @@ int main(void)
 	start();
 	test_batches();
 	test_waiting();
+	test_notices();
 	test_waiting_full();
 	test_malformed();
 	test_send_failed();

@@ -13,7 +13,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size_bytes);
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size_bytes)
 {
 	struct gate_message message;
-	struct part_flow original;
+	struct translation_entry entry;
 	size_t offset = 0;
 	size_t before = 0;
 	volatile uint8_t sink = 0;
@@ -29,7 +29,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size_bytes)
 		assert(message.kind == GATE_MESSAGE_BAD ||
 		       message.original_bytes >= message.payload_bytes);
 	}
-	int error = translation_answer_read(data, size_bytes, 1, &original);
+	int error = translation_answer_read(data, size_bytes, 1, &entry);
 	assert(error == PR_OK || error == PR_ENOENT || error == PR_EAGAIN || error == PR_EMALF);
 	return 0;
 }

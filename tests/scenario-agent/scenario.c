@@ -109,6 +109,25 @@ static void on_ask(void *context, const struct codec_request *request)
 	    pr_addr_format(&request->wire_dst, wire), request->wire_dst_port);
 }
 
+static void on_notice(void *context, const struct codec_notice *notice)
+{
+	char flow[LINE_BYTES / 2];
+	(void)context;
+	for (unsigned int i = 0; i < play.questions; i++) {
+		if (play.question_ids[i] == notice->id) {
+			say("notice %u %s reporter=%s from=%s,%s uid=%d connection=%d", i + 1,
+			    flow_text(notice->proto, &notice->wire_src, notice->wire_src_port,
+			              &notice->wire_dst, notice->wire_dst_port, flow),
+			    endpoint_text(&notice->reporter),
+			    codec_enum_text(CODEC_SET_KNOWN, notice->from_state),
+			    notice->from_exe[0] != 0 ? notice->from_exe : "-",
+			    (int)notice->from_uid, (int)notice->connection);
+			return;
+		}
+	}
+	say("notice of no question");
+}
+
 static void on_drop(void *context, uint64_t id)
 {
 	(void)context;
@@ -353,7 +372,7 @@ static void do_owner(char **words, int count)
 	}
 }
 
-/* verdict ACTION [question N] [rule N] [revision N] [mode observe] [by NAME] [id N] */
+/* verdict ACTION [question N] [rule N] [revision N] [connection N] [mode observe] */
 static void do_verdict(char **words, int count)
 {
 	unsigned int value;
@@ -373,6 +392,8 @@ static void do_verdict(char **words, int count)
 			question = (unsigned int)number(words[i + 1]) - 1;
 		} else if (strcmp(words[i], "rule") == 0) {
 			verdict.rule = (uint32_t)number(words[i + 1]);
+		} else if (strcmp(words[i], "connection") == 0) {
+			verdict.connection = number(words[i + 1]);
 		} else if (strcmp(words[i], "revision") == 0) {
 			verdict.revision = number(words[i + 1]);
 		} else if (strcmp(words[i], "mode") == 0) {
@@ -429,6 +450,16 @@ static void do_original(char **words, int count)
 		count > 2 &&
 		end_parse(words[1], &play.kernel.original.src, &play.kernel.original.src_port) &&
 		end_parse(words[2], &play.kernel.original.dst, &play.kernel.original.dst_port);
+}
+
+/* translated SRC DST [closed]: the flow on the wire; translated none */
+static void do_translated(char **words, int count)
+{
+	play.kernel.has_wire =
+		count > 2 &&
+		end_parse(words[1], &play.kernel.wire.src, &play.kernel.wire.src_port) &&
+		end_parse(words[2], &play.kernel.wire.dst, &play.kernel.wire.dst_port);
+	play.kernel.wire_closed = count > 3 && strcmp(words[3], "closed") == 0;
 }
 
 static void do_foreign(char **words, int count)
@@ -564,11 +595,17 @@ static void act(char **words, int count)
 		int least;
 		void (*run)(char **words, int count);
 	} rows[] = {
-		{ "packet", 3, do_packet },     { "copy", 3, do_packet },
-		{ "raw", 3, do_raw },           { "slot", 3, do_slot },
-		{ "initiator", 3, do_owner },   { "listener", 3, do_owner },
-		{ "verdict", 2, do_verdict },   { "original", 2, do_original },
-		{ "lifeline", 2, do_lifeline }, { "foreign", 2, do_foreign },
+		{ "packet", 3, do_packet },
+		{ "copy", 3, do_packet },
+		{ "raw", 3, do_raw },
+		{ "slot", 3, do_slot },
+		{ "initiator", 3, do_owner },
+		{ "listener", 3, do_owner },
+		{ "verdict", 2, do_verdict },
+		{ "original", 2, do_original },
+		{ "lifeline", 2, do_lifeline },
+		{ "foreign", 2, do_foreign },
+		{ "translated", 2, do_translated },
 	};
 	for (size_t i = 0; i < PR_ARRAY_LEN(rows); i++) {
 		if (strcmp(words[0], rows[i].word) == 0) {
@@ -631,7 +668,9 @@ static void stage_open(const char *name)
 	struct gate_kernel kernel;
 	struct gate_attribution attribution = { .initiator = on_initiator,
 		                                .listener = on_listener };
-	struct gate_outlet outlet = { .ask = on_ask, .drop = on_drop, .event = on_event };
+	struct gate_outlet outlet = {
+		.ask = on_ask, .notice = on_notice, .drop = on_drop, .event = on_event
+	};
 
 	memset(&play, 0, sizeof(play));
 	play.name = name;
