@@ -158,13 +158,14 @@ static void signals_read(agent_t *agent)
 	}
 }
 
-/* Bus and kernel, in the one order that both loops keep. True: packets are left. */
-static bool traffic_turn(agent_t *agent, bool packets)
+/* Bus and kernel, in the one order that both loops keep. True: packets are left. @bus: it has news.
+ */
+static bool traffic_turn(agent_t *agent, bool packets, bool bus)
 {
 	bool due = packets || gate_timeout_ns(agent->gate) <= pr_clock_monotonic_ns();
 	bool more = due && gate_turn(agent->gate);
 
-	speaker_turn(agent->speaker, pr_clock_monotonic_ns());
+	speaker_turn(agent->speaker, pr_clock_monotonic_ns(), bus);
 	for (size_t i = 0; i < agent->verdict_count; i++) {
 		gate_verdict(agent->gate, &agent->verdicts[i]);
 	}
@@ -215,7 +216,8 @@ static int turn(agent_t *agent, bool *more)
 	if (is_ready(events, count, agent->signal_fd)) {
 		signals_read(agent);
 	}
-	*more = traffic_turn(agent, *more || is_ready(events, count, gate_fd(agent->gate)));
+	*more = traffic_turn(agent, *more || is_ready(events, count, gate_fd(agent->gate)),
+	                     is_ready(events, count, speaker_fd(agent->speaker)));
 	if (is_ready(events, count, keeper_thread_fd(agent->keeper)) && !reports_drain(agent) &&
 	    !agent->keeper_stopped) {
 		log_error("the keeper's thread has ended: nothing would set rules any more");
@@ -247,7 +249,7 @@ static int stop(agent_t *agent)
 	while (ret == PR_OK && !agent->keeper_stopped && pr_clock_monotonic_ns() < end_ns) {
 		outbox_send(agent->orders, agent->keeper);
 		(void)reports_drain(agent);
-		more = traffic_turn(agent, /* packets= */ true);
+		more = traffic_turn(agent, /* packets= */ true, /* bus= */ true);
 		if (!more) {
 			struct epoll_event event;
 			(void)epoll_wait(agent->epoll_fd, &event, 1, 10);

@@ -14,6 +14,8 @@
 #include "base/err.h"
 
 #define STALE_ANSWERS_MAX 16 /* of earlier look-ups, read away before giving up */
+#define PLACE_NONE        UINT64_MAX
+#define GUESSES           16
 #define SLOT_NONE         UINT32_MAX
 
 struct space {
@@ -23,6 +25,8 @@ struct space {
 
 struct gate_kernel_real {
 	int epoll;
+	uint64_t place;   /* that epoll named last */
+	unsigned guesses; /* times that it may be tried without asking */
 	uint32_t host_slot;
 	uint32_t sequence;
 	struct space spaces[PART_NAMESPACE_MAX];
@@ -62,6 +66,12 @@ static int watch(gate_kernel_real_t *kernel, int fd, uint32_t slot, enum gate_so
 	return epoll_ctl(kernel->epoll, EPOLL_CTL_ADD, fd, &event) == 0 ? PR_OK : -errno;
 }
 
+static void guess_forget(gate_kernel_real_t *kernel)
+{
+	kernel->place = PLACE_NONE;
+	kernel->guesses = 0;
+}
+
 /* A new descriptor takes the place of the old; none keeps it. */
 static void replace(int *fd_p, int fd)
 {
@@ -84,6 +94,7 @@ static void detach(void *context, uint32_t slot)
 	pr_fd_close(&space->descriptors.diag);
 	pr_fd_close(&space->descriptors.conntrack);
 	space->used = false;
+	guess_forget(kernel);
 	if (kernel->host_slot == slot) {
 		kernel->host_slot = SLOT_NONE;
 	}
@@ -94,6 +105,7 @@ static int attach(void *context, const struct part_namespace *added)
 	gate_kernel_real_t *kernel = context;
 	struct space *space = &kernel->spaces[added->slot];
 
+	guess_forget(kernel);
 	if (!space->used) {
 		space->used = true;
 		space->descriptors = (struct part_descriptors){
@@ -128,17 +140,12 @@ static size_t failed(struct gate_datagram *datagram)
 	return 1;
 }
 
-/* Ready descriptors take turns: epoll puts the one it named at the end of its list. */
-static size_t receive(void *context, struct gate_datagram *datagrams, size_t capacity)
+/* Read from one descriptor; 0: nothing waits there. */
+static size_t receive_from(gate_kernel_real_t *kernel, uint64_t place,
+                           struct gate_datagram *datagrams, size_t capacity)
 {
-	gate_kernel_real_t *kernel = context;
-	struct epoll_event event;
-
-	if (epoll_wait(kernel->epoll, &event, 1, 0) != 1) {
-		return 0;
-	}
-	uint32_t slot = (uint32_t)(event.data.u64 >> 1);
-	enum gate_source source = (event.data.u64 & 1) != 0 ? GATE_SOURCE_LOG : GATE_SOURCE_QUEUE;
+	uint32_t slot = (uint32_t)(place >> 1);
+	enum gate_source source = (place & 1) != 0 ? GATE_SOURCE_LOG : GATE_SOURCE_QUEUE;
 	const struct part_descriptors *descriptors = &kernel->spaces[slot].descriptors;
 	int fd = source == GATE_SOURCE_QUEUE ? descriptors->queue : descriptors->log;
 
@@ -166,6 +173,31 @@ static size_t receive(void *context, struct gate_datagram *datagrams, size_t cap
 		};
 	}
 	return (size_t)count;
+}
+
+/*
+ * Ready descriptors take turns: epoll puts the one it named at the end of its list. One that it has
+ * named twice running is tried some times without asking: a system call less for each packet.
+ */
+static size_t receive(void *context, struct gate_datagram *datagrams, size_t capacity)
+{
+	gate_kernel_real_t *kernel = context;
+	struct epoll_event event;
+
+	if (kernel->guesses > 0) {
+		kernel->guesses--;
+		size_t count = receive_from(kernel, kernel->place, datagrams, capacity);
+		if (count > 0) {
+			return count;
+		}
+		guess_forget(kernel);
+	}
+	if (epoll_wait(kernel->epoll, &event, 1, 0) != 1) {
+		return 0;
+	}
+	kernel->guesses = event.data.u64 == kernel->place ? GUESSES : 0;
+	kernel->place = event.data.u64;
+	return receive_from(kernel, event.data.u64, datagrams, capacity);
 }
 
 static int send_bytes(int fd, const uint8_t *data, size_t size_bytes)
@@ -298,6 +330,7 @@ int gate_kernel_real_new(gate_kernel_real_t **ret_kernel, struct gate_kernel *re
 		return PR_ENOMEM;
 	}
 	kernel->host_slot = SLOT_NONE;
+	guess_forget(kernel);
 	vectors_init(kernel);
 	kernel->epoll = epoll_create1(EPOLL_CLOEXEC);
 	if (kernel->epoll < 0) {

@@ -234,11 +234,13 @@ static void inventory_compact(speaker_t *speaker)
 	inventory_cache_compact(&speaker->inventory, sent);
 }
 
-void speaker_turn(speaker_t *speaker, uint64_t now_ns)
+void speaker_turn(speaker_t *speaker, uint64_t now_ns, bool readable)
 {
 	speaker->now_ns = now_ns;
 	speaker->more = false;
-	links_wake(speaker);
+	if (readable) {
+		links_wake(speaker);
+	}
 	if (speaker->way_due && way_changed(speaker->way_fd)) {
 		links_reroute(speaker);
 	}

@@ -145,8 +145,11 @@ void speaker_destroy(speaker_t **speaker_p);
 int speaker_fd(const speaker_t *speaker);
 /** When the next turn must run at the latest, pr_clock_monotonic_ns(); 0: at once. */
 uint64_t speaker_timeout_ns(const speaker_t *speaker);
-/** Receive, give out answers, send what was asked since the last turn. Never blocks. */
-void speaker_turn(speaker_t *speaker, uint64_t now_ns);
+/**
+ * Receive, give out answers, send what was asked since the last turn. Never blocks.
+ * @param readable  speaker_fd() is; or it was not looked at. false saves a system call.
+ */
+void speaker_turn(speaker_t *speaker, uint64_t now_ns, bool readable);
 
 /** Ask. Sent at the next turn; @p request's directory field is filled in. */
 void speaker_request(speaker_t *speaker, const struct codec_request *request, uint64_t now_ns);

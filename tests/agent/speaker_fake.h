@@ -463,7 +463,7 @@ static inline void fake_folder_remove(const struct fake *fake)
 static inline void fake_turn(struct fake *fake)
 {
 	if (fake->speaker != NULL) {
-		speaker_turn(fake->speaker, pr_clock_monotonic_ns());
+		speaker_turn(fake->speaker, pr_clock_monotonic_ns(), true);
 	}
 	fake_controller_turn(fake);
 	fake_recorder_turn(fake);

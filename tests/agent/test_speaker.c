@@ -281,7 +281,7 @@ static void test_frames_shared(void)
 
 	for (unsigned i = 0; i < 60; i++) {
 		record(1);
-		speaker_turn(fake.speaker, pr_clock_monotonic_ns());
+		speaker_turn(fake.speaker, pr_clock_monotonic_ns(), true);
 	}
 	uint64_t start_ns = pr_clock_monotonic_ns();
 	ok(fake_until(&fake, 3000, counters_now().events_acknowledged == acknowledged + 60) &&
@@ -293,7 +293,7 @@ static void test_frames_shared(void)
 	speaker_hurry(fake.speaker);
 	frames = fake.event_frames;
 	record(1);
-	speaker_turn(fake.speaker, pr_clock_monotonic_ns());
+	speaker_turn(fake.speaker, pr_clock_monotonic_ns(), true);
 	ok(fake_until(&fake, 3000, fake.event_frames == frames + 1), "in a hurry: at once");
 }
 
@@ -311,7 +311,7 @@ static void test_no_spin(void)
 	(void)fake_until(&fake, 300, false);
 	for (unsigned i = 0; i < 50; i++) {
 		now_ns = pr_clock_monotonic_ns();
-		speaker_turn(fake.speaker, now_ns);
+		speaker_turn(fake.speaker, now_ns, true);
 		awake += speaker_timeout_ns(fake.speaker) <= pr_clock_monotonic_ns();
 	}
 	ok(awake < 5, "12,000 events that nobody acknowledges: %u of 50 turns want another at once",

@@ -86,7 +86,7 @@ static int agent_run(char **argv)
 			const struct codec_event event = { .connection = ++run };
 			speaker_event(speaker, &event);
 		}
-		speaker_turn(speaker, pr_clock_monotonic_ns());
+		speaker_turn(speaker, pr_clock_monotonic_ns(), true);
 		(void)poll(NULL, 0, 1);
 	}
 	return 3;
