@@ -92,9 +92,18 @@ uint64_t herd_beat_ns(const struct herd *herd)
 	return PR_NS_PER_S * (herd->count > HERD_BEATS ? herd->count / HERD_BEATS : 1);
 }
 
+/* Of one process. */
+static unsigned joining_max(const struct herd *herd)
+{
+	return herd->count > HERD_BEATS ? HERD_JOINING : HERD_A_PROCESS;
+}
+
 unsigned herd_joining(const struct herd *herd)
 {
-	return HERD_JOINING * ((herd->count + HERD_A_PROCESS - 1) / HERD_A_PROCESS);
+	unsigned processes = (herd->count + HERD_A_PROCESS - 1) / HERD_A_PROCESS;
+	unsigned joining = joining_max(herd) * processes;
+
+	return joining < herd->count ? joining : herd->count;
 }
 
 /* ---- one process ---- */
@@ -375,7 +384,7 @@ static bool member_connected(const struct member *member)
 	return up;
 }
 
-/* As many at a time as one of a hundred processes can bring through a handshake in its 3 s. */
+/* In a large herd as many at a time as one of a hundred processes can bring through a handshake. */
 static void members_join(struct herd_process *process)
 {
 	unsigned joining = 0;
@@ -384,7 +393,8 @@ static void members_join(struct herd_process *process)
 	for (unsigned i = 0; i < process->opened; i++) {
 		joining += !member_connected(&process->members[i]);
 	}
-	for (; joining < HERD_JOINING && process->opened < process->count && ret == PR_OK;
+	for (; joining < joining_max(process->herd) && process->opened < process->count &&
+	       ret == PR_OK;
 	     joining++) {
 		ret = member_open(process);
 	}
@@ -468,9 +478,11 @@ static void process_run(const void *plan_data, int fd)
 	if (process == NULL) {
 		return;
 	}
-	/* They stand for other machines, which take nothing from the controller's processors. */
-	(void)!nice(HERD_NICE);
 	process->herd = plan->herd;
+	/* They stand for other machines, which take nothing from the controller's processors. */
+	if (process->herd->count > HERD_BEATS) {
+		(void)!nice(HERD_NICE);
+	}
 	process->place = &plan->herd->board->places[plan->first / HERD_A_PROCESS];
 	process->first = plan->first;
 	process->count = plan->count;

@@ -19,10 +19,13 @@
 
 #define HERD_A_PROCESS     100
 #define HERD_PROCESSES_MAX 100
-#define HERD_NICE          10
-#define HERD_JOINING       3 /* agents of a process that connect at the same time */
-/** Heartbeats a second of all: what two cores can simulate beside the controller. */
-#define HERD_BEATS 2000
+/**
+ * Heartbeats a second of all: what two cores can simulate beside the controller. A larger herd is
+ * eased: rarer heartbeats, low priority, few that connect at a time.
+ */
+#define HERD_BEATS   2000
+#define HERD_NICE    10
+#define HERD_JOINING 3 /* agents of a process that connect at the same time */
 
 struct herd_agent {
 	struct pr_uuid id;
