@@ -8,6 +8,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -56,15 +57,34 @@ const struct storm_line *storm_log_open(const char *folder, uint32_t count)
 	return log_map(folder, count, O_RDONLY);
 }
 
+static bool program_copy(const char *from, const char *to)
+{
+	struct stat info;
+	_cleanup_(pr_fd_close) int in = open(from, O_RDONLY | O_CLOEXEC);
+	_cleanup_(pr_fd_close) int out = open(to, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0755);
+
+	if (in < 0 || out < 0 || fstat(in, &info) != 0) {
+		return false;
+	}
+	for (off_t left = info.st_size; left > 0;) {
+		ssize_t copied = copy_file_range(in, NULL, out, NULL, (size_t)left, 0);
+		if (copied <= 0) {
+			return false;
+		}
+		left -= copied;
+	}
+	return true;
+}
+
 static bool programs_make(const struct storm_plan *plan)
 {
-	char command[4 * STORM_PATH_BYTES], path[STORM_PATH_BYTES];
+	char path[STORM_PATH_BYTES];
 
 	for (unsigned i = 0; i < STORM_PROGRAMS; i++) {
 		storm_program(plan->folder, i, path);
-		(void)snprintf(command, sizeof(command), "cp '%s' '%s' && chmod 755 '%s'",
-		               plan->client, path, path);
-		if (system(command) != 0) { /* NOLINT: paths are ours */
+		if (!program_copy(plan->client, path)) {
+			(void)fprintf(stderr, "portreeve-bench: %s cannot be copied to %s\n",
+			              plan->client, path);
 			return false;
 		}
 	}

@@ -97,7 +97,7 @@ static void test_table(void)
 	ok(few, "none has more fields than a decoder reads");
 	ok(unique, "no field stands twice in a message");
 	ok(codec_message_find(CODEC_EVENT_ROW) != NULL &&
-	           codec_message_find((enum codec_type)5) == NULL,
+	           codec_message_find((enum codec_type)999) == NULL,
 	   "a message is found by number");
 	ok(strcmp(codec_message_find(CODEC_POLICY)->fields[CODEC_POLICY_AUTHOR].name, "author") ==
 	                   0 &&
