@@ -155,7 +155,7 @@ ok $? "user rule: www does not, the far end denies"
 
 # --- pings have no ports: of the host and of containers behind it, at the same time ---
 
-lib_in alpha ping -q -c 3 -i 0.2 192.168.7.3 >"$lib_data/ping.host" 2>&1 &
+lib_in alpha busybox ping -q -c 3 192.168.7.3 >"$lib_data/ping.host" 2>&1 &
 lib_docker alpha exec a_one ping -q -c 3 192.168.7.3 >"$lib_data/ping.a_one" 2>&1 &
 lib_docker alpha exec -u root a_two ping -q -c 3 192.168.7.3 >"$lib_data/ping.a_two" 2>&1 &
 wait
