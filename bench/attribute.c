@@ -64,6 +64,7 @@ void attribute_run(const void *plan, int fd)
 {
 	struct traffic_histogram *took = calloc(1, sizeof(*took));
 	struct attribute_result result = { .asked = QUESTIONS };
+	uint32_t uid = geteuid();
 	const struct attribute_plan *how = plan;
 	char why[ORIGIN_WHY_BYTES];
 	origin_t *origin = NULL;
@@ -82,7 +83,7 @@ void attribute_run(const void *plan, int fd)
 		}
 		uint64_t start_ns = pr_clock_monotonic_ns();
 		owner_begin(owner);
-		owner_initiator(owner, 0, &flow, geteuid(), &found);
+		owner_initiator(owner, 0, &flow, uid, &found);
 		traffic_histogram_add(took, pr_clock_monotonic_ns() - start_ns);
 		result.known += found.unknown == CODEC_UNKNOWN_NONE;
 		(void)close(client);
@@ -115,6 +116,7 @@ void attribute_batch_run(const void *plan, int fd)
 	origin_t *origin = NULL;
 	owner_t *owner = NULL;
 	uint64_t took_ns = 0;
+	uint32_t uid = geteuid();
 
 	(void)plan;
 	result.by_ebpf = origin_new(&origin, why) == PR_OK;
@@ -131,7 +133,7 @@ void attribute_batch_run(const void *plan, int fd)
 		uint64_t start_ns = cpu_ns();
 		owner_begin(owner);
 		for (unsigned j = 0; j < BATCH; j++) {
-			owner_initiator(owner, 0, &flows[j], geteuid(), &found);
+			owner_initiator(owner, 0, &flows[j], uid, &found);
 		}
 		took_ns += cpu_ns() - start_ns;
 		for (unsigned j = 0; j < BATCH; j++) {

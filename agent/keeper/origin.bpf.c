@@ -24,6 +24,8 @@
 /* libbpf maps them into the agent. */
 struct origin_entry entries[ORIGIN_ENTRIES];
 struct origin_entry sockets[ORIGIN_SOCKETS];
+struct origin_bucket buckets[ORIGIN_BUCKETS];
+struct origin_bucket socket_buckets[ORIGIN_SOCKET_BUCKETS];
 struct origin_program programs[ORIGIN_PROGRAMS];
 uint64_t watched[ORIGIN_WATCHED]; /* cookies of namespaces; 0: free */
 struct origin_counts counts;
@@ -324,14 +326,17 @@ static __always_inline void process_read(struct task_struct *task, struct origin
 	}
 }
 
-static __always_inline bool same_flow(const struct origin_entry *a, const struct origin_entry *b)
+/* The way of a tag, else the next one in turn, which is its own from now on. */
+static __always_inline uint32_t way_of(struct origin_bucket *bucket, uint32_t tag, bool *ret_own)
 {
-	const uint64_t *x = (const uint64_t *)a->src;
-	const uint64_t *y = (const uint64_t *)b->src;
-
-	return a->netns_cookie == b->netns_cookie && a->src_port == b->src_port &&
-	       a->dst_port == b->dst_port && a->proto == b->proto && x[0] == y[0] && x[1] == y[1] &&
-	       x[2] == y[2] && x[3] == y[3];
+	*ret_own = true;
+	for (uint32_t i = 0; i < ORIGIN_WAYS; i++) {
+		if (bucket->tags[i] == tag) {
+			return i;
+		}
+	}
+	*ret_own = false;
+	return bucket->turn++ % ORIGIN_WAYS;
 }
 
 /* Take a place for writing. NULL: somebody else writes there. */
@@ -359,70 +364,51 @@ static __always_inline void entry_fill(struct origin_entry *entry, const struct 
 	__sync_fetch_and_add(&counts.written, 1);
 }
 
-/* The flow's own place, else the one written longest ago. */
+/* By its source alone a packet finds its bucket, for its destination may be translated. */
 static __always_inline void flow_write(const struct origin_entry *new)
 {
 	const uint32_t *source = (const uint32_t *)new->src;
+	const uint32_t *destination = (const uint32_t *)new->dst;
 	uint64_t hash = mix(mix(new->netns_cookie, source[3]), new->src_port);
-	uint32_t first = (uint32_t)(hash % ORIGIN_BUCKETS) * ORIGIN_WAYS;
-	uint32_t chosen = first;
-	uint64_t oldest = ~0ULL;
+	uint32_t tag = (uint32_t)(mix(mix(hash, destination[3]), new->dst_port) >> 32) | 1;
+	uint32_t at = (uint32_t)(hash % ORIGIN_BUCKETS);
+	bool own;
+	uint32_t way = way_of(&buckets[at], tag, &own);
+	struct origin_entry *entry =
+		entry_lock(&entries[(at * ORIGIN_WAYS + way) % ORIGIN_ENTRIES]);
 
-	for (int i = 0; i < ORIGIN_WAYS; i++) {
-		struct origin_entry *entry = &entries[(first + i) % ORIGIN_ENTRIES];
-		if ((entry->sequence & 1) != 0) {
-			continue;
-		}
-		if (same_flow(entry, new)) {
-			chosen = first + i;
-			break;
-		}
-		if (entry->time_ns < oldest) {
-			oldest = entry->time_ns;
-			chosen = first + i;
-		}
-	}
-	struct origin_entry *entry = entry_lock(&entries[chosen % ORIGIN_ENTRIES]);
 	if (entry == 0) {
 		__sync_fetch_and_add(&counts.crowded, 1);
 		return;
 	}
+	buckets[at].tags[way % ORIGIN_WAYS] = tag;
 	entry_fill(entry, new);
 }
 
-/* A datagram socket's place, or the one written longest ago; @ret_own: it is its own. */
-static __always_inline struct origin_entry *socket_place(uint64_t cookie, bool *ret_own)
+/* A datagram socket's place; @ret_own: it has been noted there. */
+static __always_inline struct origin_entry *socket_place(uint64_t cookie, bool claim, bool *ret_own)
 {
-	uint32_t first = (uint32_t)(mix(0, cookie) % ORIGIN_SOCKET_BUCKETS) * ORIGIN_WAYS;
-	uint32_t chosen = first;
-	uint64_t oldest = ~0ULL;
+	uint64_t hash = mix(0, cookie);
+	uint32_t tag = (uint32_t)(hash >> 32) | 1;
+	uint32_t at = (uint32_t)(hash % ORIGIN_SOCKET_BUCKETS);
+	bool own;
+	uint32_t way = way_of(&socket_buckets[at], tag, &own);
+	struct origin_entry *entry = &sockets[(at * ORIGIN_WAYS + way) % ORIGIN_SOCKETS];
 
-	*ret_own = false;
-	for (int i = 0; i < ORIGIN_WAYS; i++) {
-		struct origin_entry *entry = &sockets[(first + i) % ORIGIN_SOCKETS];
-		if (entry->socket_cookie == cookie) {
-			*ret_own = true;
-			chosen = first + i;
-			break;
-		}
-		if ((entry->sequence & 1) == 0 && entry->time_ns < oldest) {
-			oldest = entry->time_ns;
-			chosen = first + i;
-		}
+	*ret_own = own && entry->socket_cookie == cookie;
+	if (claim) {
+		socket_buckets[at].tags[way % ORIGIN_WAYS] = tag;
 	}
-	return &sockets[chosen % ORIGIN_SOCKETS];
+	return entry;
 }
 
 /* ------------------------------------------------------------------------------------- TCP */
 
-SEC("sockops")
-int origin_connect(struct bpf_sock_ops *ops)
+/* A function of its own: the kernel calls some ten times for a connection, nine times in vain. */
+static __noinline int connect_note(struct bpf_sock_ops *ops)
 {
 	struct origin_entry new = { .proto = PROTO_TCP };
 
-	if (ops->op != BPF_SOCK_OPS_TCP_CONNECT_CB) {
-		return 1;
-	}
 	new.netns_cookie = bpf_get_netns_cookie(ops);
 	if (!is_watched(new.netns_cookie) || !tuple_read(ops, &new)) {
 		return 1;
@@ -439,6 +425,12 @@ int origin_connect(struct bpf_sock_ops *ops)
 	process_read(task, &new);
 	flow_write(&new);
 	return 1;
+}
+
+SEC("sockops")
+int origin_connect(struct bpf_sock_ops *ops)
+{
+	return ops->op == BPF_SOCK_OPS_TCP_CONNECT_CB ? connect_note(ops) : 1;
 }
 
 /* ------------------------------------------------------------------------------------- UDP */
@@ -481,7 +473,7 @@ static __always_inline int socket_note(struct bpf_sock_addr *address)
 	struct task_struct *task = bpf_get_current_task_btf();
 	new.socket_cookie = bpf_get_socket_cookie(address);
 	process_read(task, &new);
-	struct origin_entry *entry = socket_place(new.socket_cookie, &own);
+	struct origin_entry *entry = socket_place(new.socket_cookie, true, &own);
 	bool same = own && entry->pid == new.pid && entry->memory == new.memory;
 	if (same || (own && entry->shared != 0)) {
 		return 1;
@@ -536,7 +528,7 @@ int origin_release(struct bpf_sock *socket)
 	if (!is_watched(netns_cookie)) {
 		return 1;
 	}
-	struct origin_entry *entry = socket_place(bpf_get_socket_cookie(socket), &own);
+	struct origin_entry *entry = socket_place(bpf_get_socket_cookie(socket), false, &own);
 	if (!own || entry->shared != 0) {
 		return 1;
 	}

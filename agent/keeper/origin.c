@@ -149,19 +149,24 @@ static const struct origin_facts *facts_of(origin_t *origin, uint32_t at, uint64
 
 /* ----------------------------------------------------------------------------- connections */
 
-/* As origin.bpf.c's. */
+/* As origin.bpf.c does it. */
 static uint64_t mix(uint64_t hash, uint64_t value)
 {
 	hash = (hash ^ value) * 0x9e3779b97f4a7c15ULL;
 	return hash ^ (hash >> 29);
 }
 
-static uint32_t bucket_of(uint64_t cookie, const struct pr_addr *src, uint16_t src_port)
+static uint32_t last_word(const struct pr_addr *address)
 {
 	uint32_t last;
 
-	memcpy(&last, src->bytes + 12, sizeof(last));
-	return (uint32_t)(mix(mix(cookie, last), src_port) % ORIGIN_BUCKETS) * ORIGIN_WAYS;
+	memcpy(&last, address->bytes + 12, sizeof(last));
+	return last;
+}
+
+static uint64_t hash_of(uint64_t cookie, const struct pr_addr *src, uint16_t src_port)
+{
+	return mix(mix(cookie, last_word(src)), src_port);
 }
 
 static bool source_fits(const struct origin_entry *entry, uint64_t cookie,
@@ -180,29 +185,68 @@ static bool peer_fits(const struct origin_entry *entry, const struct part_flow *
 	               memcmp(entry->dst, flow->dst.bytes, sizeof(entry->dst)) == 0);
 }
 
-/* Of one source the one with the packet's own destination, else the newest. -1: none. */
+/* Copy an entry; false: it is being written. Its sequence is the one it was copied under. */
+static bool entry_copy(const struct origin_entry *place, struct origin_entry *ret_entry)
+{
+	uint32_t sequence;
+	bool whole = copy_whole(&place->sequence, place, ret_entry, sizeof(*ret_entry), &sequence);
+
+	ret_entry->sequence = sequence;
+	return whole;
+}
+
+void origin_flow_place(uint64_t cookie, const struct part_flow *flow,
+                       struct origin_place *ret_place)
+{
+	uint64_t hash = hash_of(cookie, &flow->src, flow->src_port);
+
+	ret_place->bucket = (uint32_t)(hash % ORIGIN_BUCKETS);
+	ret_place->tag =
+		(uint32_t)(mix(mix(hash, last_word(&flow->dst)), flow->dst_port) >> 32) | 1;
+}
+
+void origin_socket_place(uint64_t socket_cookie, struct origin_place *ret_place)
+{
+	uint64_t hash = mix(0, socket_cookie);
+
+	ret_place->bucket = (uint32_t)(hash % ORIGIN_SOCKET_BUCKETS);
+	ret_place->tag = (uint32_t)(hash >> 32) | 1;
+}
+
+/* The flow's own note. -1: none. */
+static int flow_find(origin_t *origin, uint64_t cookie, const struct part_flow *flow,
+                     struct origin_entry *ret_entry)
+{
+	struct origin_place place;
+
+	origin_flow_place(cookie, flow, &place);
+	const struct origin_bucket *bucket = &origin->memory.buckets[place.bucket];
+	for (uint32_t way = 0; way < ORIGIN_WAYS; way++) {
+		uint32_t i = place.bucket * ORIGIN_WAYS + way;
+		if (bucket->tags[way] == place.tag &&
+		    entry_copy(&origin->memory.entries[i], ret_entry) &&
+		    source_fits(ret_entry, cookie, &flow->src, flow) &&
+		    peer_fits(ret_entry, flow)) {
+			return (int)i;
+		}
+	}
+	return -1;
+}
+
+/* Of one source, whatever its destination, the newest note. -1: none. */
 static int source_find(origin_t *origin, uint64_t cookie, const struct pr_addr *src,
                        const struct part_flow *flow, struct origin_entry *ret_entry)
 {
-	uint32_t first = bucket_of(cookie, src, flow->src_port);
-	bool exact = false;
+	uint64_t hash = hash_of(cookie, src, flow->src_port);
+	uint32_t first = (uint32_t)(hash % ORIGIN_BUCKETS) * ORIGIN_WAYS;
 	int found = -1;
 
 	for (uint32_t i = first; i < first + ORIGIN_WAYS; i++) {
-		const struct origin_entry *place = &origin->memory.entries[i];
 		struct origin_entry entry;
-		uint32_t sequence;
-		if (place->src_port != flow->src_port || place->netns_cookie != cookie ||
-		    !copy_whole(&place->sequence, place, &entry, sizeof(entry), &sequence) ||
-		    !source_fits(&entry, cookie, src, flow)) {
-			continue;
-		}
-		bool fits = peer_fits(&entry, flow);
-		if (found < 0 || (fits && !exact) ||
-		    (fits == exact && entry.time_ns > ret_entry->time_ns)) {
+		if (entry_copy(&origin->memory.entries[i], &entry) &&
+		    source_fits(&entry, cookie, src, flow) &&
+		    (found < 0 || entry.time_ns > ret_entry->time_ns)) {
 			*ret_entry = entry;
-			ret_entry->sequence = sequence;
-			exact = fits;
 			found = (int)i;
 		}
 	}
@@ -214,8 +258,11 @@ static int entry_find(origin_t *origin, uint64_t cookie, const struct part_flow 
                       struct origin_entry *ret_entry)
 {
 	struct pr_addr any = { 0 };
-	int found = source_find(origin, cookie, &flow->src, flow, ret_entry);
+	int found = flow_find(origin, cookie, flow, ret_entry);
 
+	if (found < 0) {
+		found = source_find(origin, cookie, &flow->src, flow, ret_entry);
+	}
 	if (found < 0 && flow->proto == IPPROTO_UDP && pr_addr_is_v4(&flow->src)) {
 		any = pr_addr_from_v4(0);
 		found = source_find(origin, cookie, &any, flow, ret_entry);
@@ -273,19 +320,18 @@ bool origin_find(origin_t *origin, uint64_t cookie, const struct part_flow *flow
 bool origin_socket_find(origin_t *origin, uint64_t cookie, uint64_t socket_cookie,
                         struct origin_found *ret_found)
 {
-	uint32_t first = (uint32_t)(mix(0, socket_cookie) % ORIGIN_SOCKET_BUCKETS) * ORIGIN_WAYS;
+	struct origin_place place;
 
-	for (uint32_t i = first; i < first + ORIGIN_WAYS; i++) {
-		const struct origin_entry *place = &origin->memory.sockets[i];
+	origin_socket_place(socket_cookie, &place);
+	const struct origin_bucket *bucket = &origin->memory.socket_buckets[place.bucket];
+	for (uint32_t way = 0; way < ORIGIN_WAYS && socket_cookie != 0; way++) {
+		uint32_t i = place.bucket * ORIGIN_WAYS + way;
 		struct origin_entry entry;
-		uint32_t sequence;
-		if (socket_cookie == 0 || place->socket_cookie != socket_cookie) {
-			continue;
-		}
-		if (!copy_whole(&place->sequence, place, &entry, sizeof(entry), &sequence) ||
+		if (bucket->tags[way] != place.tag ||
+		    !entry_copy(&origin->memory.sockets[i], &entry) ||
 		    entry.socket_cookie != socket_cookie || entry.netns_cookie != cookie ||
 		    entry.shared != 0 || entry.pid == 0) {
-			return false;
+			continue;
 		}
 		const struct origin_facts *facts =
 			facts_of(origin, entry.program_at, entry.program_id);

@@ -34,9 +34,11 @@ typedef struct origin origin_t;
 
 /** What is shared with the kernel. Whoever owns it keeps it longer than the handle. */
 struct origin_memory {
-	const struct origin_entry *entries;    /* ORIGIN_ENTRIES, by flow */
-	const struct origin_entry *sockets;    /* ORIGIN_SOCKETS, by cookie */
-	const struct origin_program *programs; /* ORIGIN_PROGRAMS */
+	const struct origin_entry *entries;         /* ORIGIN_ENTRIES, by flow */
+	const struct origin_entry *sockets;         /* ORIGIN_SOCKETS, by cookie */
+	const struct origin_bucket *buckets;        /* ORIGIN_BUCKETS */
+	const struct origin_bucket *socket_buckets; /* ORIGIN_SOCKET_BUCKETS */
+	const struct origin_program *programs;      /* ORIGIN_PROGRAMS */
 	const struct origin_counts *counts;
 	uint64_t *watched; /* ORIGIN_WATCHED */
 };

@@ -19,6 +19,14 @@ struct origin_facts {
 	struct pr_uuid container;
 };
 
+/** Where a key's notes lie, as origin.bpf.c finds it, too. */
+struct origin_place {
+	uint32_t bucket, tag;
+};
+void origin_flow_place(uint64_t cookie, const struct part_flow *flow,
+                       struct origin_place *ret_place);
+void origin_socket_place(uint64_t socket_cookie, struct origin_place *ret_place);
+
 struct origin {
 	struct origin_memory memory;
 	struct origin_bpf *program; /* NULL: the memory is somebody else's */

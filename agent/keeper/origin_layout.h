@@ -58,6 +58,13 @@ struct origin_entry {
 	uint64_t memory; /* address space of the process: another after it executes a program */
 };
 
+/** Which places of a bucket may hold a key, in one cache line. */
+struct origin_bucket {
+	uint32_t tags[ORIGIN_WAYS]; /* of the keys; 0: none */
+	uint32_t turn;              /* the place that a new key takes */
+	uint32_t unused[7];
+};
+
 /** An executable, as one mount shows it, in one control group: of many processes the same. */
 struct origin_program {
 	uint32_t sequence;

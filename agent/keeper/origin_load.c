@@ -114,6 +114,8 @@ int origin_new(origin_t **ret_origin, char ret_why[static ORIGIN_WHY_BYTES])
 	origin->memory = (struct origin_memory){
 		.entries = origin->program->bss->entries,
 		.sockets = origin->program->bss->sockets,
+		.buckets = origin->program->bss->buckets,
+		.socket_buckets = origin->program->bss->socket_buckets,
 		.programs = origin->program->bss->programs,
 		.counts = &origin->program->bss->counts,
 		.watched = origin->program->bss->watched,

@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "agent/keeper/origin.h"
+#include "agent/keeper/origin_internal.h"
 #include "base/clock.h"
 #include "base/err.h"
 #include "tests/tap.h"
@@ -15,6 +15,8 @@
 
 static struct origin_entry entries[ORIGIN_ENTRIES];
 static struct origin_entry sockets[ORIGIN_SOCKETS];
+static struct origin_bucket buckets[ORIGIN_BUCKETS];
+static struct origin_bucket socket_buckets[ORIGIN_SOCKET_BUCKETS];
 static struct origin_program programs[ORIGIN_PROGRAMS];
 static uint64_t watched[ORIGIN_WATCHED];
 static struct origin_counts counts;
@@ -38,12 +40,15 @@ static struct part_flow flow_of(uint16_t src_port)
 		                   .dst_port = 80 };
 }
 
-/* Where a flow's notes may lie is the kernel's and the reader's secret: all places are tried. */
-static void entry_put(uint32_t first, const struct part_flow *flow, uint32_t pid)
+/* Write a note into one of the eight places of a flow. */
+static struct origin_entry *entry_put(unsigned way, const struct part_flow *flow, uint32_t pid)
 {
-	struct origin_entry *entry = &entries[first];
-	uint32_t sequence = entry->sequence;
+	struct origin_place place;
 
+	origin_flow_place(COOKIE, flow, &place);
+	struct origin_entry *entry = &entries[place.bucket * ORIGIN_WAYS + way];
+	uint32_t sequence = entry->sequence;
+	buckets[place.bucket].tags[way] = place.tag;
 	*entry = (struct origin_entry){ .sequence = sequence + 2,
 		                        .pid = pid,
 		                        .netns_cookie = COOKIE,
@@ -59,6 +64,7 @@ static void entry_put(uint32_t first, const struct part_flow *flow, uint32_t pid
 		                        .proto = flow->proto };
 	memcpy(entry->src, flow->src.bytes, sizeof(entry->src));
 	memcpy(entry->dst, flow->dst.bytes, sizeof(entry->dst));
+	return entry;
 }
 
 static void program_put(uint32_t at, uint64_t id, const char *names, uint32_t names_bytes,
@@ -79,45 +85,27 @@ static bool find(const struct part_flow *flow, struct origin_found *found)
 	return origin_find(origin, COOKIE, flow, NOW, AGE, found);
 }
 
-/* The bucket of a flow: the only places where a note of it is seen. */
-static uint32_t bucket_of(const struct part_flow *flow)
-{
-	struct origin_found found;
-
-	for (uint32_t at = 0; at < ORIGIN_ENTRIES; at += ORIGIN_WAYS) {
-		entry_put(at, flow, 1);
-		bool seen = find(flow, &found);
-		entries[at] = (struct origin_entry){ .sequence = entries[at].sequence + 2 };
-		if (seen) {
-			return at;
-		}
-	}
-	return UINT32_MAX;
-}
-
 static void test_answer(void)
 {
 	struct part_flow flow = flow_of(4000);
 	struct origin_found found;
-	uint32_t at = bucket_of(&flow);
 
-	ok(at != UINT32_MAX, "a note is found in one bucket");
 	ok(!find(&flow, &found), "nobody is noted");
-	entry_put(at, &flow, 42);
+	entry_put(0, &flow, 42);
 	ok(find(&flow, &found) && found.fresh && found.same_peer && found.pid == 42 &&
 	           found.uid == 1000 && found.start_ticks == 500 && found.socket_cookie == 420,
 	   "process, user, start time, socket");
 	ok(strcmp(found.exe, "/usr/bin/curl") == 0, "the path from its names: %s", found.exe);
 	ok(find(&flow, &found) && !found.fresh && found.socket_cookie == 420,
 	   "a second packet with the same addresses is only as good as its socket");
-	entry_put(at, &flow, 43);
+	entry_put(0, &flow, 43);
 	ok(find(&flow, &found) && found.fresh && found.pid == 43, "noted anew: fresh again");
 	struct part_flow other = flow;
 	other.proto = IPPROTO_UDP;
 	ok(!find(&other, &found), "another protocol: nobody");
 	ok(!origin_find(origin, COOKIE + 1, &flow, NOW, AGE, &found), "another namespace: nobody");
 	ok(!origin_find(origin, 0, &flow, NOW, AGE, &found), "no namespace: nobody");
-	entry_put(at, &flow, 0);
+	entry_put(0, &flow, 0);
 	ok(!find(&flow, &found), "a note without a process is none");
 }
 
@@ -125,19 +113,25 @@ static void test_time(void)
 {
 	struct part_flow flow = flow_of(4001);
 	struct origin_found found;
-	uint32_t at = bucket_of(&flow);
 
-	entry_put(at, &flow, 42);
-	entries[at].time_ns = NOW - AGE - 1;
+	struct origin_entry *entry = entry_put(0, &flow, 42);
+	entry->time_ns = NOW - AGE - 1;
 	ok(find(&flow, &found) && !found.fresh, "too old to answer for a packet");
-	entries[at].time_ns = NOW - AGE;
+	entry->time_ns = NOW - AGE;
 	ok(find(&flow, &found) && found.fresh, "just young enough");
-	entry_put(at, &flow, 42);
-	entries[at].time_ns = NOW + 5;
+	entry_put(0, &flow, 42)->time_ns = NOW + 5;
 	ok(find(&flow, &found) && found.fresh, "written after our look at the clock");
-	entry_put(at, &flow, 42);
-	entries[at].sequence++;
+	entry_put(0, &flow, 42)->sequence++;
 	ok(!find(&flow, &found), "while it is written it is not read");
+}
+
+/* As if no key were known: only the places are looked at. */
+static void buckets_forget(const struct part_flow *flow)
+{
+	struct origin_place place;
+
+	origin_flow_place(COOKIE, flow, &place);
+	memset(buckets[place.bucket].tags, 0, sizeof(buckets[place.bucket].tags));
 }
 
 static void test_translated(void)
@@ -145,20 +139,22 @@ static void test_translated(void)
 	struct part_flow flow = flow_of(4002);
 	struct part_flow wanted = flow;
 	struct origin_found found;
-	uint32_t at = bucket_of(&flow);
 
 	wanted.dst = address("192.0.2.9");
 	wanted.dst_port = 8000;
-	entry_put(at + 1, &wanted, 50);
+	entry_put(1, &wanted, 50);
 	ok(find(&flow, &found) && !found.fresh && !found.same_peer && found.peer_port == 8000 &&
 	           pr_addr_equal(&found.peer, &wanted.dst),
 	   "another destination: only for its socket, and where that wanted to go");
-	entry_put(at + 2, &flow, 51);
+	entry_put(2, &flow, 51);
 	ok(find(&flow, &found) && found.fresh && found.pid == 51,
 	   "the packet's own destination comes first");
-	entry_put(at + 3, &flow, 52);
-	entries[at + 3].time_ns = NOW + 1;
-	ok(find(&flow, &found) && found.pid == 52, "of two the newest");
+	entry_put(1, &wanted, 53)->time_ns = NOW;
+	entry_put(3, &wanted, 52)->time_ns = NOW + 1;
+	buckets_forget(&flow);
+	entry_put(2, &wanted, 54)->time_ns = NOW - 1;
+	ok(find(&flow, &found) && found.pid == 52 && !found.same_peer,
+	   "of several others the newest");
 }
 
 static void test_programs(void)
@@ -168,24 +164,23 @@ static void test_programs(void)
 	struct part_flow flow = flow_of(4003);
 	struct pr_uuid expected = pr_uuid_of_container(id);
 	struct origin_found found;
-	uint32_t at = bucket_of(&flow);
 
 	program_put(4, 2, NAMES("apache2\0sbin\0usr"), id, sizeof(id));
-	entry_put(at, &flow, 42);
-	entries[at].program_id = 99;
+	struct origin_entry *entry = entry_put(0, &flow, 42);
+	entry->program_id = 99;
 	ok(!find(&flow, &found), "another executable took the place: nobody");
-	entries[at].program_id = 2;
+	entry->program_id = 2;
 	ok(find(&flow, &found) && strcmp(found.exe, "/usr/sbin/apache2") == 0 &&
 	           pr_uuid_equal(&found.container, &expected),
 	   "the container by its control group");
 	programs[4].deleted = 1;
-	programs[4].id = entries[at].program_id = 3;
+	programs[4].id = entry->program_id = 3;
 	ok(find(&flow, &found) && strcmp(found.exe, "/usr/sbin/apache2 (deleted)") == 0,
 	   "unlinked meanwhile, said as /proc says it");
 	programs[4].partial = 1;
-	programs[4].id = entries[at].program_id = 4;
+	programs[4].id = entry->program_id = 4;
 	ok(!find(&flow, &found), "a path that was too long is no path");
-	entries[at].program_at = ORIGIN_PROGRAMS;
+	entry->program_at = ORIGIN_PROGRAMS;
 	ok(!find(&flow, &found), "a place that is none");
 }
 
@@ -205,20 +200,17 @@ static void test_broken(void)
 	struct origin_found found;
 
 	program_put(4, 1, NAMES("curl\0bin\0usr"), "", 0);
-	uint32_t at = bucket_of(&flow);
 
 	for (size_t i = 0; i < PR_ARRAY_LEN(rows); i++) {
 		program_put(4, 10 + i, "", 0, "", 0);
 		memcpy(programs[4].path, rows[i].names, rows[i].copied_bytes);
 		programs[4].path_bytes = rows[i].names_bytes;
 		programs[4].group_bytes[0] = UINT32_MAX;
-		entry_put(at, &flow, 42);
-		entries[at].program_id = 10 + i;
+		entry_put(0, &flow, 42)->program_id = 10 + i;
 		ok(!find(&flow, &found), "%s: no path", rows[i].what);
 	}
 	program_put(4, 20, NAMES("evil\n\x1b[31m\0tmp"), "", 0);
-	entry_put(at, &flow, 42);
-	entries[at].program_id = 20;
+	entry_put(0, &flow, 42)->program_id = 20;
 	ok(find(&flow, &found) && found.exe[0] == '#', "a name with control bytes: its digest, %s",
 	   found.exe);
 }
@@ -226,34 +218,31 @@ static void test_broken(void)
 static void test_sockets(void)
 {
 	struct origin_found found;
-	uint32_t at = UINT32_MAX;
+	struct origin_place place;
 
 	program_put(4, 1, NAMES("dig\0bin\0usr"), "", 0);
-	for (uint32_t i = 0; i < ORIGIN_SOCKETS && at == UINT32_MAX; i++) {
-		sockets[i] = (struct origin_entry){ .sequence = 2,
-			                            .pid = 7,
-			                            .netns_cookie = COOKIE,
-			                            .socket_cookie = 1234567,
-			                            .program_at = 4,
-			                            .program_id = 1,
-			                            .proto = IPPROTO_UDP };
-		if (origin_socket_find(origin, COOKIE, 1234567, &found)) {
-			at = i;
-		} else {
-			sockets[i] = (struct origin_entry){ 0 };
-		}
-	}
-	ok(at != UINT32_MAX && found.pid == 7 && strcmp(found.exe, "/usr/bin/dig") == 0,
+	origin_socket_place(1234567, &place);
+	struct origin_entry *entry = &sockets[place.bucket * ORIGIN_WAYS + 5];
+	socket_buckets[place.bucket].tags[5] = place.tag;
+	*entry = (struct origin_entry){ .sequence = 2,
+		                        .pid = 7,
+		                        .netns_cookie = COOKIE,
+		                        .socket_cookie = 1234567,
+		                        .program_at = 4,
+		                        .program_id = 1,
+		                        .proto = IPPROTO_UDP };
+	ok(origin_socket_find(origin, COOKIE, 1234567, &found) && found.pid == 7 &&
+	           strcmp(found.exe, "/usr/bin/dig") == 0,
 	   "a datagram socket's process");
 	ok(!origin_socket_find(origin, COOKIE, 1234568, &found) &&
 	           !origin_socket_find(origin, COOKIE, 0, &found) &&
 	           !origin_socket_find(origin, COOKIE + 1, 1234567, &found),
 	   "another socket, none, another namespace: nobody");
-	sockets[at].shared = 1;
+	entry->shared = 1;
 	ok(!origin_socket_find(origin, COOKIE, 1234567, &found),
 	   "several processes send by it: nobody");
-	sockets[at].shared = 0;
-	sockets[at].sequence++;
+	entry->shared = 0;
+	entry->sequence++;
 	ok(!origin_socket_find(origin, COOKIE, 1234567, &found), "while it is written: nobody");
 }
 
@@ -277,11 +266,15 @@ static void test_watch(void)
 
 int main(void)
 {
-	const struct origin_memory memory = { .entries = entries,
-		                              .sockets = sockets,
-		                              .programs = programs,
-		                              .counts = &counts,
-		                              .watched = watched };
+	const struct origin_memory memory = {
+		.entries = entries,
+		.sockets = sockets,
+		.buckets = buckets,
+		.socket_buckets = socket_buckets,
+		.programs = programs,
+		.counts = &counts,
+		.watched = watched,
+	};
 
 	ok(origin_new_in(&memory, &origin) == PR_OK, "a reader");
 	program_put(4, 1, NAMES("curl\0bin\0usr"), "", 0);
