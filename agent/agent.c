@@ -172,81 +172,6 @@ static void book_lost(void *context, const struct part_lost *lost)
 	gate_lost_set(((agent_t *)context)->gate, lost);
 }
 
-/* ---- counters for `portreeve status` ---- */
-
-static void counters_add_kernel(const agent_t *agent, codec_doc_t *doc)
-{
-	struct part_counters sum = { 0 };
-
-	for (size_t i = 0; i < PART_NAMESPACE_MAX; i++) {
-		const struct part_counters *one = &agent->kernel_counters[i];
-		sum.dropped_no_verdict += one->dropped_no_verdict;
-		sum.dropped_invalid += one->dropped_invalid;
-		sum.dropped_queue_full += one->dropped_queue_full;
-		sum.copies_lost += one->copies_lost;
-		sum.built_in += one->built_in;
-		sum.lifeline += one->lifeline;
-	}
-#define ADD(name)                                                              \
-	codec_doc_addf(doc, CODEC_STATE_GET_COUNTERS, "kernel_" #name " %llu", \
-	               (unsigned long long)sum.name)
-	ADD(dropped_no_verdict);
-	ADD(dropped_invalid);
-	ADD(dropped_queue_full);
-	ADD(copies_lost);
-	ADD(built_in);
-	ADD(lifeline);
-#undef ADD
-}
-
-/* Which way is in force, and why. */
-static void attribution_add(const agent_t *agent, codec_doc_t *doc)
-{
-	struct origin_counts counts;
-
-	if (agent->origin == NULL) {
-		codec_doc_addf(doc, CODEC_STATE_GET_COUNTERS, "attribution /proc (%s)",
-		               agent->origin_why);
-		return;
-	}
-	origin_counts(agent->origin, &counts);
-	codec_doc_addf(doc, CODEC_STATE_GET_COUNTERS, "attribution eBPF");
-	codec_doc_addf(doc, CODEC_STATE_GET_COUNTERS, "origin_noted %llu",
-	               (unsigned long long)counts.written);
-	codec_doc_addf(doc, CODEC_STATE_GET_COUNTERS, "origin_crowded %llu",
-	               (unsigned long long)counts.crowded);
-}
-
-static void on_counters(void *context, codec_doc_t *doc)
-{
-	const agent_t *agent = context;
-	struct gate_counters gate;
-	struct owner_counters owner;
-	size_t count;
-
-	gate_counters(agent->gate, &gate);
-	const struct gate_counter_row *rows = gate_counter_rows(&count);
-	for (size_t i = 0; i < count; i++) {
-		uint64_t value;
-		memcpy(&value, (const char *)&gate + rows[i].offset, sizeof(value));
-		codec_doc_addf(doc, CODEC_STATE_GET_COUNTERS, "%s %llu", rows[i].name,
-		               (unsigned long long)value);
-	}
-	owner_counters(agent->owner, &owner);
-	const struct owner_counter_row *owner_rows = owner_counter_rows(&count);
-	for (size_t i = 0; i < count; i++) {
-		uint64_t value;
-		memcpy(&value, (const char *)&owner + owner_rows[i].offset, sizeof(value));
-		codec_doc_addf(doc, CODEC_STATE_GET_COUNTERS, "%s %llu", owner_rows[i].name,
-		               (unsigned long long)value);
-	}
-	counters_add_kernel(agent, doc);
-	attribution_add(agent, doc);
-	codec_doc_addf(doc, CODEC_STATE_GET_COUNTERS, "endpoints %zu", book_count(agent->book));
-	codec_doc_addf(doc, CODEC_STATE_GET_COUNTERS, "questions_open %u",
-	               gate_pending(agent->gate));
-}
-
 /* ---- life ---- */
 
 static int parts_new(agent_t *agent)
@@ -258,7 +183,7 @@ static int parts_new(agent_t *agent)
 		.state = on_state,
 		.services = on_services,
 		.reachable = on_reachable,
-		.counters = on_counters,
+		.counters = agent_counters_add,
 	};
 	const struct speaker_options options = {
 		.state_folder = config->state_directory,

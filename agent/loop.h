@@ -44,6 +44,8 @@ struct agent {
 void agent_order_give(void *context, const struct part_order *order);
 /** Give keeper and gate the lifeline that holds now. */
 void agent_lifeline_order(agent_t *agent);
+/** Facts for `portreeve status`; counters.c. @p context is the agent. */
+void agent_counters_add(void *context, codec_doc_t *doc);
 /** Log that workers answer, or no longer do. */
 void agent_reach_say(enum reach_news news);
 

@@ -3,15 +3,16 @@
 
 /**
  * @file
- * A storm of short lives, for judging attribution: every connection is made by a process of its
- * own, with a source port that no other has, and the storm's own log says who that was. Programs
- * are copies of this one under several names; what they say of themselves (comm, argv) is a lie.
- * They live in a process namespace with few numbers, each used again and again.
+ * A storm of short lives, for judging attribution: processes that make a connection and are gone,
+ * each connection with a source port that no other has, and the storm's own log says whose it was.
+ * Programs are copies of one (storm_client.c) under several names; what they say of themselves
+ * (comm, argv) is a lie. They live in a process namespace with few numbers, each used again and
+ * again.
  *
- * Of 20 connections: 2 by a process that ends when connect() has returned, 2 by one that does not
- * wait for the answer and ends, 1 by one that executes another program with the socket open, 1 by
- * one that does so without having waited, 1 by one that gives the socket to another process and
- * ends; the others stay for half a millisecond.
+ * Of 20 connections 2 are made by a process that ends when connect() has returned, 2 by one that
+ * does not wait for the answer and ends, 1 by one that executes another program with the socket
+ * open, 1 by one that does so without having waited, 1 by one that gives the socket to another
+ * process and ends; the others by processes that make up to four and stay for half a millisecond.
  */
 
 #include <stdbool.h>

@@ -30,6 +30,7 @@
 #define PIDS         8 /* process numbers of one worker, and connections that it has open */
 #define STAY_NS      500000
 #define KINDS        20
+#define STAYS_MAX    4 /* connections of a process that stays */
 
 static void sleep_ns(long ns)
 {
@@ -118,28 +119,48 @@ static int socket_make(const struct worker *worker, uint32_t number, bool waits)
 	return bind(fd, (const struct sockaddr *)&from, sizeof(from)) == 0 ? fd : -1;
 }
 
-static _Noreturn void client_main(const struct worker *worker, uint32_t number)
+/* What is said of a connection, before it is begun. */
+static void line_write(struct storm_line *line, const struct worker *worker, enum storm_kind kind,
+                       uint32_t pid, uid_t uid)
 {
-	enum storm_kind kind = kind_of(number);
-	struct storm_line *line = &worker->log[number];
-	struct sockaddr_in to = { .sin_family = AF_INET, .sin_port = htons(worker->plan.port) };
-	uid_t uid = UID_FIRST + number / 7 % UIDS;
-	bool waits = kind != STORM_ENDS_AT_ONCE && kind != STORM_BECOMES_ANOTHER_AT_ONCE;
-
-	(void)prctl(PR_SET_NAME, "systemd");
-	(void)memset(worker->argv[0], 'x', strlen(worker->argv[0]));
-	line->pid = own_pid();
+	line->pid = pid;
 	line->program = (uint8_t)worker->program;
 	line->kind = (uint8_t)kind;
 	line->uid = uid;
+}
+
+/* Begin a connection; its socket. */
+static int begin(const struct worker *worker, uint32_t number, bool waits)
+{
+	struct sockaddr_in to = { .sin_family = AF_INET, .sin_port = htons(worker->plan.port) };
+	int fd = socket_make(worker, number, waits);
+
+	(void)inet_pton(AF_INET, worker->plan.server, &to.sin_addr);
+	worker->log[number].made =
+		fd >= 0 && (connect(fd, (const struct sockaddr *)&to, sizeof(to)) == 0 ||
+	                    errno == EINPROGRESS);
+	return fd;
+}
+
+/* One life: @count connections, numbered in steps. */
+static _Noreturn void client_main(const struct worker *worker, uint32_t first, unsigned count)
+{
+	enum storm_kind kind = kind_of(first);
+	uid_t uid = UID_FIRST + first / 7 % UIDS;
+	uint32_t pid = own_pid();
+	bool waits = kind != STORM_ENDS_AT_ONCE && kind != STORM_BECOMES_ANOTHER_AT_ONCE;
+	int fd = -1;
+
+	(void)prctl(PR_SET_NAME, "systemd");
+	(void)memset(worker->argv[0], 'x', strlen(worker->argv[0]));
 	if (setresuid(uid, uid, uid) != 0) {
 		_exit(1);
 	}
-	int fd = socket_make(worker, number, waits);
-	(void)inet_pton(AF_INET, worker->plan.server, &to.sin_addr);
-	bool good = fd >= 0 && (connect(fd, (const struct sockaddr *)&to, sizeof(to)) == 0 ||
-	                        errno == EINPROGRESS);
-	line->made = good;
+	for (unsigned i = 0; i < count; i++) {
+		uint32_t number = first + i * STORM_PROGRAMS;
+		line_write(&worker->log[number], worker, kind, pid, uid);
+		fd = begin(worker, number, waits);
+	}
 	switch (kind) {
 	case STORM_BECOMES_ANOTHER:
 	case STORM_BECOMES_ANOTHER_AT_ONCE:
@@ -155,6 +176,19 @@ static _Noreturn void client_main(const struct worker *worker, uint32_t number)
 		break;
 	}
 	_exit(0);
+}
+
+/* How many connections the life that begins with this one makes. */
+static unsigned connections_of(uint32_t first, unsigned long count)
+{
+	unsigned made = 1;
+
+	while (kind_of(first) == STORM_STAYS && made < STAYS_MAX &&
+	       first + made * STORM_PROGRAMS < count &&
+	       kind_of(first + made * STORM_PROGRAMS) == STORM_STAYS) {
+		made++;
+	}
+	return made;
 }
 
 /* A process with this very number, which the last one that had it has left. */
@@ -258,14 +292,16 @@ static _Noreturn void worker_main(char **argv)
 		_exit(1);
 	}
 	holder_start(&worker);
-	for (unsigned long i = worker.program; i < count; i += STORM_PROGRAMS) {
+	for (unsigned long i = worker.program; i < count;) {
+		unsigned made = connections_of((uint32_t)i, count);
 		unsigned slot = slot_free(&worker);
 		pid_t number = (pid_t)(PID_FIRST + worker.program * PIDS + slot);
 		pid_t pid = child_start(number);
 		if (pid == 0) {
-			client_main(&worker, (uint32_t)i);
+			client_main(&worker, (uint32_t)i, made);
 		}
 		worker.pids[slot] = pid > 0 ? pid : 0;
+		i += made * STORM_PROGRAMS;
 	}
 	(void)close(worker.holder);
 	while (wait(NULL) > 0) {

@@ -16,7 +16,7 @@
 
 #define CONNECTIONS      100000
 #define CONNECTIONS_FULL 1000000
-#define FALLBACK_SHARE   10 /* a tenth of them with eBPF off */
+#define FALLBACK_SHARE   20 /* a twentieth of them with eBPF off */
 #define ROUNDS           20
 #define ROWS_A_READ      4096
 #define SETTLE_TRIES     60

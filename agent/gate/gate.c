@@ -371,6 +371,11 @@ uint32_t gate_pending(const gate_t *gate)
 	return pending_count(gate->pending);
 }
 
+const struct completeness *gate_completeness(const gate_t *gate)
+{
+	return &gate->completeness;
+}
+
 void gate_counters(const gate_t *gate, struct gate_counters *ret_counters)
 {
 	*ret_counters = gate->counters;

@@ -21,6 +21,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "agent/gate/completeness.h"
 #include "agent/gate/kernel.h"
 #include "agent/part.h"
 #include "base/defs.h"
@@ -180,3 +181,5 @@ void gate_flush(gate_t *gate);
 
 uint32_t gate_pending(const gate_t *gate);
 void gate_counters(const gate_t *gate, struct gate_counters *ret_counters);
+/** How much is known of the connections reported so far. Borrowed. */
+const struct completeness *gate_completeness(const gate_t *gate);

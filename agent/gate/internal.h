@@ -7,6 +7,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "agent/gate/completeness.h"
 #include "agent/gate/decided.h"
 #include "agent/gate/gate.h"
 #include "agent/gate/key.h"
@@ -49,6 +50,7 @@ struct gate {
 	struct gate_attribution attribution;
 	struct gate_outlet outlet;
 	struct gate_counters counters;
+	struct completeness completeness;
 	pending_t *pending;
 	decided_t *decided;
 	uint64_t now_ns, wall_ns; /* of the present batch */

@@ -138,6 +138,7 @@ void gate_event_record(gate_t *gate, const struct pending_question *question,
 		event.unknown = question->owner_unknown;
 	}
 	gate->counters.events++;
+	completeness_add(&gate->completeness, &event, question->owner_unknown, outcome->unknown);
 	gate->outlet.event(gate->outlet.context, &event);
 }
 

@@ -53,6 +53,8 @@ struct key {
 	uint32_t device;
 };
 
+/* Typed pointers are followed by plain loads; a helper's call for each would take longer than the
+ * rest. */
 static __always_inline uint64_t inode_changed_ns(struct inode *inode)
 {
 	struct inode___since_6_11 *now = (void *)inode;
@@ -60,15 +62,13 @@ static __always_inline uint64_t inode_changed_ns(struct inode *inode)
 	struct inode___before_6_6 *before = (void *)inode;
 
 	if (bpf_core_field_exists(now->i_ctime_sec)) {
-		return (uint64_t)BPF_CORE_READ(now, i_ctime_sec) * 1000000000ULL +
-		       BPF_CORE_READ(now, i_ctime_nsec);
+		return (uint64_t)now->i_ctime_sec * 1000000000ULL + now->i_ctime_nsec;
 	}
 	if (bpf_core_field_exists(middle->__i_ctime)) {
-		return (uint64_t)BPF_CORE_READ(middle, __i_ctime.tv_sec) * 1000000000ULL +
-		       (uint64_t)BPF_CORE_READ(middle, __i_ctime.tv_nsec);
+		return (uint64_t)middle->__i_ctime.tv_sec * 1000000000ULL +
+		       (uint64_t)middle->__i_ctime.tv_nsec;
 	}
-	return (uint64_t)BPF_CORE_READ(before, i_ctime.tv_sec) * 1000000000ULL +
-	       (uint64_t)BPF_CORE_READ(before, i_ctime.tv_nsec);
+	return (uint64_t)before->i_ctime.tv_sec * 1000000000ULL + (uint64_t)before->i_ctime.tv_nsec;
 }
 
 /* With the old hierarchies any controller's group says it; engines use all of them. */
@@ -77,16 +77,17 @@ static __always_inline struct kernfs_node *group_of(struct task_struct *task, in
 	struct css_set *set = task->cgroups;
 
 	if (which != 0) {
-		return BPF_CORE_READ(set, dfl_cgrp, kn);
+		return set->dfl_cgrp->kn;
 	}
 	if (!bpf_core_enum_value_exists(enum cgroup_subsys_id, pids_cgrp_id)) {
 		return 0;
 	}
-	struct cgroup_subsys_state *state = 0;
-	uint32_t at = bpf_core_enum_value(enum cgroup_subsys_id, pids_cgrp_id);
-	bpf_probe_read_kernel(&state, sizeof(state),
-	                      (void *)&set->subsys + (at & 63) * sizeof(state));
-	return BPF_CORE_READ(state, cgroup, kn);
+	struct cgroup_subsys_state *state =
+		*(struct cgroup_subsys_state **)((void *)&set->subsys +
+	                                         bpf_core_enum_value(enum cgroup_subsys_id,
+	                                                             pids_cgrp_id) *
+	                                                 sizeof(state));
+	return state != 0 ? state->cgroup->kn : 0;
 }
 
 static __always_inline bool key_read(struct task_struct *task, struct key *key)
@@ -104,7 +105,8 @@ static __always_inline bool key_read(struct task_struct *task, struct key *key)
 	/* Only a number here, which a typed pointer may not become. */
 	bpf_core_read(&key->mount, sizeof(key->mount), &file->f_path.mnt);
 	for (int i = 0; i < ORIGIN_GROUPS; i++) {
-		key->group_id[i] = BPF_CORE_READ(group_of(task, i), id);
+		struct kernfs_node *group = group_of(task, i);
+		key->group_id[i] = group != 0 ? group->id : 0;
 	}
 	return true;
 }
@@ -315,7 +317,6 @@ static __always_inline void process_read(struct task_struct *task, struct origin
 	struct dentry *root = task->fs != 0 ? task->fs->root.dentry : 0;
 
 	to->pid = task->tgid;
-	bpf_core_read(&to->memory, sizeof(to->memory), &task->mm);
 	to->start_boot_ns = task->group_leader->start_boottime;
 	if (task->nsproxy != 0) {
 		to->mount_namespace = task->nsproxy->mnt_ns->ns.inum;
@@ -473,6 +474,7 @@ static __always_inline int socket_note(struct bpf_sock_addr *address)
 	struct task_struct *task = bpf_get_current_task_btf();
 	new.socket_cookie = bpf_get_socket_cookie(address);
 	process_read(task, &new);
+	bpf_core_read(&new.memory, sizeof(new.memory), &task->mm);
 	struct origin_entry *entry = socket_place(new.socket_cookie, true, &own);
 	bool same = own && entry->pid == new.pid && entry->memory == new.memory;
 	if (same || (own && entry->shared != 0)) {
