@@ -217,25 +217,28 @@ static int parts_new(agent_t *agent)
 }
 
 /* Without it attribution goes on by /proc; people are told once here, and by `portreeve status`. */
-static int origin_open(agent_t *agent)
+void agent_origin_set(agent_t *agent, origin_t *origin, const char *why)
 {
-	if (!agent->config->ebpf) {
-		(void)snprintf(agent->origin_why, sizeof(agent->origin_why), "%s",
-		               "ebpf = no in the configuration");
-	} else {
-		int ret = origin_new(&agent->origin, agent->origin_why);
-		if (ret != PR_OK && ret != PR_ENOTSUP) {
-			return ret;
-		}
-	}
-	if (agent->origin != NULL) {
+	(void)snprintf(agent->origin_why, sizeof(agent->origin_why), "%s", why);
+	agent->origin = origin;
+	if (origin != NULL) {
+		owner_origin_set(agent->owner, origin);
 		log_info("attribution: by eBPF, else by /proc");
 	} else {
 		log_warn("attribution: by /proc alone, because %s; processes that end at once may "
 		         "stay unknown",
-		         agent->origin_why);
+		         why);
 	}
-	return PR_OK;
+}
+
+static int origin_open(agent_t *agent)
+{
+	if (!agent->config->ebpf) {
+		agent_origin_set(agent, NULL, "ebpf = no in the configuration");
+		return PR_OK;
+	}
+	(void)snprintf(agent->origin_why, sizeof(agent->origin_why), "%s", "eBPF is being loaded");
+	return opener_start(&agent->opener);
 }
 
 static int gate_open(agent_t *agent)
@@ -247,7 +250,6 @@ static int gate_open(agent_t *agent)
 	owner_config_default(&owner);
 	int ret = origin_open(agent);
 	if (ret == PR_OK) {
-		owner.origin = agent->origin;
 		ret = owner_new(&owner, &agent->owner);
 	}
 	if (ret == PR_OK) {
@@ -354,6 +356,7 @@ void agent_destroy(agent_t **agent_p)
 	outbox_destroy(&agent->orders);
 	gate_destroy(&agent->gate);
 	owner_destroy(&agent->owner);
+	opener_destroy(&agent->opener);
 	origin_destroy(&agent->origin);
 	gate_kernel_real_destroy(&agent->kernel);
 	book_destroy(&agent->book);

@@ -20,7 +20,7 @@
 #define REPORTS_A_TURN 256
 #define CHANGES_A_TURN 64
 
-#define WATCHED_MAX 5 /* descriptors of the loop */
+#define WATCHED_MAX 6 /* descriptors of the loop */
 
 /* ---- the keeper's reports ---- */
 
@@ -129,16 +129,18 @@ static void inventory_drain(agent_t *agent)
 
 int agent_loop_open(agent_t *agent)
 {
-	const int watched[WATCHED_MAX] = { agent->signal_fd, gate_fd(agent->gate),
+	const int watched[WATCHED_MAX] = { agent->signal_fd,
+		                           gate_fd(agent->gate),
 		                           speaker_fd(agent->speaker),
 		                           keeper_thread_fd(agent->keeper),
-		                           inventory_fd(agent->inventory) };
+		                           inventory_fd(agent->inventory),
+		                           agent->opener != NULL ? opener_fd(agent->opener) : -1 };
 
 	agent->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
 	if (agent->epoll_fd < 0) {
 		return -errno;
 	}
-	for (size_t i = 0; i < PR_ARRAY_LEN(watched); i++) {
+	for (size_t i = 0; i < PR_ARRAY_LEN(watched) && watched[i] >= 0; i++) {
 		struct epoll_event event = { .events = EPOLLIN, .data.fd = watched[i] };
 		if (epoll_ctl(agent->epoll_fd, EPOLL_CTL_ADD, watched[i], &event) != 0) {
 			return -errno;
@@ -204,6 +206,21 @@ static int sleep_ms(const agent_t *agent, bool more)
 	return wait_ms > TURN_MAX_MS ? TURN_MAX_MS : (int)wait_ms;
 }
 
+/* The eBPF programs are in the kernel, or never will be. */
+static void opener_drain(agent_t *agent)
+{
+	char why[ORIGIN_WHY_BYTES] = "";
+	origin_t *origin = NULL;
+
+	int ret = opener_take(agent->opener, &origin, why);
+	if (ret == PR_EAGAIN) {
+		return;
+	}
+	agent_origin_set(agent, origin, ret != PR_OK && why[0] == '\0' ? pr_strerror(ret) : why);
+	(void)epoll_ctl(agent->epoll_fd, EPOLL_CTL_DEL, opener_fd(agent->opener), NULL);
+	opener_destroy(&agent->opener);
+}
+
 /* What is not readable is not touched: each look would be a system call, each turn. */
 static int turn(agent_t *agent, bool *more)
 {
@@ -225,6 +242,9 @@ static int turn(agent_t *agent, bool *more)
 	}
 	if (is_ready(events, count, inventory_fd(agent->inventory))) {
 		inventory_drain(agent);
+	}
+	if (agent->opener != NULL && is_ready(events, count, opener_fd(agent->opener))) {
+		opener_drain(agent);
 	}
 	book_turn(agent->book, pr_clock_monotonic_ns());
 	agent_reach_say(reach_look(&agent->reach, pr_clock_monotonic_ns()));

@@ -10,6 +10,7 @@
 #include "agent/inventory/inventory.h"
 #include "agent/keeper/owner.h"
 #include "agent/keeper/thread.h"
+#include "agent/opener.h"
 #include "agent/outbox.h"
 #include "agent/reach.h"
 #include "agent/speaker/speaker.h"
@@ -21,7 +22,8 @@ struct agent {
 	speaker_t *speaker;
 	gate_kernel_real_t *kernel;
 	gate_t *gate;
-	origin_t *origin; /* NULL: off, or refused: origin_why */
+	opener_t *opener; /* NULL: eBPF is off */
+	origin_t *origin; /* NULL: off, not yet there, or refused: origin_why */
 	char origin_why[ORIGIN_WHY_BYTES];
 	owner_t *owner;
 	keeper_thread_t *keeper;
@@ -44,6 +46,8 @@ struct agent {
 void agent_order_give(void *context, const struct part_order *order);
 /** Give keeper and gate the lifeline that holds now. */
 void agent_lifeline_order(agent_t *agent);
+/** From now on attribution asks it first; NULL: it is not to be had, because of @p why. */
+void agent_origin_set(agent_t *agent, origin_t *origin, const char *why);
 /** Facts for `portreeve status`; counters.c. @p context is the agent. */
 void agent_counters_add(void *context, codec_doc_t *doc);
 /** Log that workers answer, or no longer do. */

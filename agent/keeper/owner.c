@@ -71,6 +71,25 @@ void owner_destroy(owner_t **owner_p)
 	*owner_p = NULL;
 }
 
+/* What cannot be watched is looked for in /proc. */
+static void space_watch(owner_t *owner, struct owner_space *space)
+{
+	if (owner->config.origin == NULL ||
+	    origin_watch(owner->config.origin, space->diag, &space->cookie) != PR_OK) {
+		space->cookie = 0;
+	}
+}
+
+void owner_origin_set(owner_t *owner, origin_t *origin)
+{
+	owner->config.origin = origin;
+	for (size_t i = 0; i < PART_NAMESPACE_MAX; i++) {
+		if (owner->spaces[i].used) {
+			space_watch(owner, &owner->spaces[i]);
+		}
+	}
+}
+
 int owner_namespace_add(owner_t *owner, uint32_t slot, uint64_t inode, int diag, int32_t pid)
 {
 	if (slot >= PART_NAMESPACE_MAX || diag < 0) {
@@ -84,11 +103,7 @@ int owner_namespace_add(owner_t *owner, uint32_t slot, uint64_t inode, int diag,
 		.pid = pid != 0 ? pid : getpid(),
 		.first_pid = pid != 0 ? pid : getpid(),
 	};
-	/* What cannot be watched is looked for in /proc. */
-	if (owner->config.origin != NULL &&
-	    origin_watch(owner->config.origin, diag, &owner->spaces[slot].cookie) != PR_OK) {
-		owner->spaces[slot].cookie = 0;
-	}
+	space_watch(owner, &owner->spaces[slot]);
 	return PR_OK;
 }
 

@@ -80,6 +80,8 @@ void owner_config_default(struct owner_config *config);
 /** @param ret_owner  Untouched on failure. Caller owns it. */
 int owner_new(const struct owner_config *config, owner_t **ret_owner) _must_check_;
 void owner_destroy(owner_t **owner_p);
+/** Let eBPF answer first from now on. Borrowed; it must outlive the owner. */
+void owner_origin_set(owner_t *owner, origin_t *origin);
 
 /**
  * A namespace to answer for.

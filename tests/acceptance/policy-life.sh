@@ -5,7 +5,7 @@
 # clients get.
 # shellcheck disable=SC2016
 . "$(dirname "$0")/lib.sh"
-lib_start life
+lib_start plife
 export TMPDIR=$lib_data # where drafts are kept
 
 pr() { lib_pr "$@" >"$lib_data/out" 2>"$lib_data/err"; }
@@ -78,7 +78,7 @@ lib_pr policy export draft 2>/dev/null >"$lib_data/before"
 pr policy rm 10
 says "undo: portreeve policy add 'rule 10 allow"
 ok $? "policy rm says the whole line back"
-bash -c "$(undo_of | sed "s#^#$lib_build/portreeve --config $lib_data/cli/cli.conf #; s#^#nsenter --net=/run/netns/prt-life-ctl #")" \
+bash -c "$(undo_of | sed "s#^#$lib_build/portreeve --config $lib_data/cli/cli.conf #; s#^#nsenter --net=/run/netns/prt-plife-ctl #")" \
 	>/dev/null 2>&1
 lib_pr policy export draft 2>/dev/null >"$lib_data/after"
 cmp -s "$lib_data/before" "$lib_data/after"
