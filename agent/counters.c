@@ -98,6 +98,15 @@ static void attribution_add(const agent_t *agent, codec_doc_t *doc)
 	               (unsigned long long)counts.crowded);
 }
 
+/* One of a table's counters, which lies at its offset. */
+static void counter_add(codec_doc_t *doc, const char *name, const void *counters, size_t offset)
+{
+	uint64_t value;
+
+	memcpy(&value, (const char *)counters + offset, sizeof(value));
+	codec_doc_addf(doc, CODEC_STATE_GET_COUNTERS, "%s %llu", name, (unsigned long long)value);
+}
+
 void agent_counters_add(void *context, codec_doc_t *doc)
 {
 	const agent_t *agent = context;
@@ -106,20 +115,14 @@ void agent_counters_add(void *context, codec_doc_t *doc)
 	size_t count;
 
 	gate_counters(agent->gate, &gate);
-	const struct gate_counter_row *rows = gate_counter_rows(&count);
+	const struct gate_counter_row *gate_rows = gate_counter_rows(&count);
 	for (size_t i = 0; i < count; i++) {
-		uint64_t value;
-		memcpy(&value, (const char *)&gate + rows[i].offset, sizeof(value));
-		codec_doc_addf(doc, CODEC_STATE_GET_COUNTERS, "%s %llu", rows[i].name,
-		               (unsigned long long)value);
+		counter_add(doc, gate_rows[i].name, &gate, gate_rows[i].offset);
 	}
 	owner_counters(agent->owner, &owner);
 	const struct owner_counter_row *owner_rows = owner_counter_rows(&count);
 	for (size_t i = 0; i < count; i++) {
-		uint64_t value;
-		memcpy(&value, (const char *)&owner + owner_rows[i].offset, sizeof(value));
-		codec_doc_addf(doc, CODEC_STATE_GET_COUNTERS, "%s %llu", owner_rows[i].name,
-		               (unsigned long long)value);
+		counter_add(doc, owner_rows[i].name, &owner, owner_rows[i].offset);
 	}
 	completeness_add_facts(agent, doc);
 	counters_add_kernel(agent, doc);
