@@ -45,6 +45,14 @@ lib_recorder ctl
 lib_engine dock
 lib_agent dock "$lib_run/dock.docker"
 agent=$(lib_pid_of agent-dock)
+# Its eBPF programs come half a second or more after it, with descriptors of their own.
+loaded() {
+	local status
+	status=$(lib_pr status --json) || return 1
+	[[ $status == *'"attribution"'* && $status != *'is being loaded'* ]]
+}
+lib_until 20 loaded
+ok $? "the agent is through with its start"
 sleep 1
 before=$(open_count)
 

@@ -82,8 +82,8 @@ other_pr policy commit -m "by the second" "$lib_data/policy" >"$lib_data/commit.
 ok $? "a commit at the second controller: $(tail -n 1 "$lib_data/commit.out")"
 lib_until 5 lib_settled
 ok $? "is served by the first one's workers and agents"
-load_client calm 3
-lib_until 10 load_over calm
+load_client calm 8
+lib_until 15 load_over calm
 diag "baseline, both ends asked, no fault: $(cat "$lib_data/calm.log")"
 for label in controller controller2; do
 	requests=$(asked $label)

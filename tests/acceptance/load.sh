@@ -65,15 +65,16 @@ load_judge() { # the load "load" against the events of both agents, and its slow
 		9001 32 "$near" "$far" "$lib_data/phases" 2>"$lib_data/judge.err")
 	is "$judged" yes "the judge came to its end"
 
-	limit_us=$((2 * 300000 + $(load_figure calm max_us)))
+	# A round trip of this machine: the calm run's slowest connect(). A stalled worker that goes on
+	# has much to catch up with beside everybody else, so one of 8,000 meets such a one twice.
+	limit_us=$((300000 + $(load_figure calm max_us)))
 	slowest_us=$(load_figure load max_us)
 	diag "slowest connect() $slowest_us us; one decision may take 300 ms and a round trip, a connect()" \
 		"is two of them, and the calm run's slowest was $(load_figure calm max_us) us"
-	diag "$(awk -v limit=$((300000 + $(load_figure calm max_us))) '$4 > limit' \
-		"$lib_data/load.connections" | grep -c .) of $(grep -c . "$lib_data/load.connections")" \
-		"took longer than 300 ms and the calm run's slowest"
-	[ "$slowest_us" -lt "$limit_us" ]
-	ok $? "slowest connect() is below two times 300 ms and the calm run's slowest"
+	diag "$(awk -v limit=$limit_us '$4 > limit' "$lib_data/load.connections" | grep -c .) of" \
+		"$(grep -c . "$lib_data/load.connections") took longer than 300 ms and the calm run's slowest"
+	[ "$slowest_us" -lt $((2 * limit_us)) ]
+	ok $? "slowest connect() is below two times (300 ms and the calm run's slowest)"
 	is "$(grep -c . "$lib_data/denied.log")" 0 "the denied service heard nothing, whatever happened"
 	probes=$(grep -c '"port":9100,.*"verdict":"denied"' "$lib_data/events")
 	[ "$probes" -gt 20 ]

@@ -46,8 +46,8 @@ diag "baseline, nothing held: $(cat "$lib_data/plain.log")"
 
 load_policy
 lib_commit "$lib_data/policy" "enforce"
-load_client calm 3
-lib_until 10 load_over calm
+load_client calm 8
+lib_until 15 load_over calm
 diag "baseline, both ends asked, no fault: $(cat "$lib_data/calm.log")"
 for number in 0 1; do
 	requests=$(worker_fact $number requests)
