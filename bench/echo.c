@@ -60,11 +60,11 @@ static void echo_loop(struct serving *serving)
 	struct bus_frame frame;
 
 	for (;;) {
-		size_t taken;
+		size_t taken, most = 1;
 		(void)poll(&wait, 1, 1000);
 		do {
 			taken = 0;
-			while (taken < CODEC_BATCH_MAX &&
+			while (taken < most &&
 			       bus_server_receive(serving->server, &frame) == PR_OK) {
 				serving->route = frame.route;
 				serving->owed += (frame.size_bytes - serving->request_head_bytes) /
@@ -72,6 +72,7 @@ static void echo_loop(struct serving *serving)
 				taken++;
 			}
 			echo_answer(serving);
+			most = CODEC_BATCH_MAX;
 		} while (taken > 0);
 	}
 }

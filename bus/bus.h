@@ -241,6 +241,14 @@ void bus_client_wake(bus_client_t *client);
  * sends must receive (and look at the link) until this is false before going to sleep.
  */
 bool bus_client_due(const bus_client_t *client);
+/**
+ * After a receive, and if no answer is awaited: look for more within a few milliseconds, or after
+ * the next send. Until a receive has come to PR_EAGAIN, zmq does not make the descriptor readable;
+ * to get there is two system calls, which whoever has something urgent in hand can do without.
+ */
+void bus_client_leave(bus_client_t *client);
+/** When bus_client_due() becomes true by itself; UINT64_MAX: never. */
+uint64_t bus_client_look_ns(const bus_client_t *client);
 /** Borrowed until the next receive. PR_EAGAIN when nothing waits. */
 int bus_client_receive(bus_client_t *client, const uint8_t **ret_data,
                        size_t *ret_bytes) _must_check_;

@@ -27,6 +27,7 @@ struct bus_client {
 	 * frames are looked for first, and if there were some, the news wait for the next wake-up.
 	 */
 	bool frames_due, news_due, frames_came;
+	uint64_t look_at_ns;       /* frames are due then; 0: not left for later */
 	bool failed;               /* the last handshake */
 	bool told_no;              /* by the server's ZAP handler */
 	bool away;                 /* not connected: zmq does not try again */
@@ -162,9 +163,29 @@ void bus_client_wake(bus_client_t *client)
 	client->frames_due = client->news_due = true;
 }
 
+void bus_client_leave(bus_client_t *client)
+{
+	if (client->waits_for_wake && client->frames_due) {
+		client->frames_due = false;
+		client->look_at_ns =
+			pr_clock_monotonic_ns() + (uint64_t)bus_tunables.leave_ms * PR_NS_PER_MS;
+	}
+}
+
+uint64_t bus_client_look_ns(const bus_client_t *client)
+{
+	return client->look_at_ns != 0 ? client->look_at_ns : UINT64_MAX;
+}
+
+/* What was left for later. */
+static bool look_due(const bus_client_t *client)
+{
+	return client->look_at_ns != 0 && pr_clock_monotonic_ns() >= client->look_at_ns;
+}
+
 bool bus_client_due(const bus_client_t *client)
 {
-	return client->frames_due || client->news_due;
+	return client->frames_due || client->news_due || look_due(client);
 }
 
 /* Connect again when it is time. */
@@ -277,9 +298,10 @@ int bus_client_receive(bus_client_t *client, const uint8_t **ret_data, size_t *r
 	int ret;
 
 	(void)bus_client_link(client);
-	if (!client->frames_due) {
+	if (!client->frames_due && !look_due(client)) {
 		return PR_EAGAIN;
 	}
+	client->look_at_ns = 0;
 	do {
 		ret = message_receive(client);
 	} while (ret == PR_EMALF);

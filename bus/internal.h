@@ -23,6 +23,7 @@ struct bus_tunables {
 	int reconnect_ms;         /* first wait of a client; all of its waits differ by chance */
 	int reconnect_max_ms;     /* longest wait */
 	int backlog;              /* of listen(2) */
+	int leave_ms;             /* how long bus_client_leave() puts a look off */
 	int high_water_mark;      /* messages per peer and way, when the caller names none */
 	int linger_ms;            /* what waits unsent when a socket is closed */
 	int self_test_ms;         /* the throw-away key must be refused within this time */

@@ -16,6 +16,7 @@ const struct bus_tunables bus_tunables = {
 	.reconnect_ms = 200,
 	.reconnect_max_ms = 5000,
 	.backlog = 1024,
+	.leave_ms = 2,
 	.high_water_mark = 1024,
 	.linger_ms = 0,
 	.self_test_ms = 5000,

@@ -183,6 +183,7 @@ void links_reroute(speaker_t *speaker);
 void links_check(speaker_t *speaker);
 /** Tell the links whose descriptor is readable. */
 void links_wake(speaker_t *speaker);
+bool links_wake_asked(speaker_t *speaker);
 /** Take what waits on every link; true: something did. */
 bool links_receive(speaker_t *speaker);
 /** Must there be another look before the descriptor can be trusted? */

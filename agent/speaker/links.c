@@ -413,6 +413,21 @@ void links_wake(speaker_t *speaker)
 	}
 }
 
+/* One question is on its way: it is probably its answer that woke us. */
+bool links_wake_asked(speaker_t *speaker)
+{
+	unsigned worker = requests_only_worker(speaker->requests);
+
+	for (size_t i = 0; worker < SPEAKER_WORKERS_MAX && i < speaker->link_count; i++) {
+		struct link *link = speaker->links[i];
+		if (link->kind == LINK_WORKER && link->worker == worker) {
+			bus_client_wake(link->client);
+			return true;
+		}
+	}
+	return false;
+}
+
 bool links_due(const speaker_t *speaker)
 {
 	for (size_t i = 0; i < speaker->link_count; i++) {
@@ -435,6 +450,9 @@ bool links_receive(speaker_t *speaker)
 			any = true;
 			if (frame_take(speaker, link, data, size_bytes) != PR_OK) {
 				speaker->counters.frames_malformed++;
+			}
+			if (link->kind == LINK_WORKER && requests_open(speaker->requests) == 0) {
+				bus_client_leave(link->client);
 			}
 		}
 	}

@@ -545,6 +545,14 @@ size_t requests_open(const requests_t *requests)
 	return requests->capacity - requests->lists[LIST_FREE].count;
 }
 
+unsigned requests_only_worker(const requests_t *requests)
+{
+	uint32_t index = requests->lists[LIST_ASKED].first;
+
+	return index != NONE && requests_open(requests) == 1 ? requests->slots[index].worker
+	                                                     : SPEAKER_WORKERS_MAX;
+}
+
 void requests_counters(const requests_t *requests, struct requests_counters *ret_counters)
 {
 	*ret_counters = requests->counters;

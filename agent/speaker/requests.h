@@ -85,6 +85,8 @@ void requests_turn(requests_t *requests, uint64_t now_ns, const struct requests_
 /** When the next turn is due; 0: now; UINT64_MAX: never. */
 uint64_t requests_timeout_ns(const requests_t *requests);
 size_t requests_open(const requests_t *requests);
+/** The worker that the one open request was asked of; SPEAKER_WORKERS_MAX: none or several are. */
+unsigned requests_only_worker(const requests_t *requests);
 void requests_counters(const requests_t *requests, struct requests_counters *ret_counters);
 
 /** Hash of a flow key: protocol, wire source, wire destination and its port. FNV-1a, 64 bits. */

@@ -238,7 +238,9 @@ void speaker_turn(speaker_t *speaker, uint64_t now_ns, bool readable)
 {
 	speaker->now_ns = now_ns;
 	speaker->more = false;
-	if (readable) {
+	/* One that was not named keeps the descriptor readable. */
+	bool guessed = readable && links_wake_asked(speaker);
+	if (readable && !guessed) {
 		links_wake(speaker);
 	}
 	if (speaker->way_due && way_changed(speaker->way_fd)) {
@@ -251,7 +253,9 @@ void speaker_turn(speaker_t *speaker, uint64_t now_ns, bool readable)
 		bool any = links_receive(speaker);
 		outlet_tell(speaker);
 		all_send(speaker);
-		if (!any && !links_due(speaker)) {
+		if (!any && guessed && round == 0) {
+			links_wake(speaker);
+		} else if (!any && !links_due(speaker)) {
 			break;
 		}
 		if (round == SPEAKER_ROUNDS_MAX) {
@@ -285,6 +289,7 @@ uint64_t speaker_timeout_ns(const speaker_t *speaker)
 	}
 	for (size_t i = 0; i < speaker->link_count; i++) {
 		const struct link *link = speaker->links[i];
+		due_ns = earlier(due_ns, bus_client_look_ns(link->client));
 		if (link->state != BUS_LINK_UP) {
 			due_ns = earlier(due_ns, speaker->now_ns + SPEAKER_LINK_TICK_NS);
 		} else if (link->kind == LINK_CONTROLLER) {

@@ -316,9 +316,9 @@ static void test_bad_options(struct harbour *h)
 /*
  * A loop that looks at nothing before its descriptor is readable. A send takes the wake-up of an
  * answer with it: without the look that bus_client_due() asks for, that answer would lie there for
- * ever.
+ * ever. Nor does one that leaves the last look for later lose any.
  */
-static void test_waits_for_wake(struct harbour *h)
+static void test_waits_for_wake(struct harbour *h, bool leaves)
 {
 	struct bus_key key;
 	bus_client_t *client = NULL;
@@ -349,10 +349,17 @@ static void test_waits_for_wake(struct harbour *h)
 			(void)bus_client_link(client);
 			while (bus_client_receive(client, &data, &size_bytes) == PR_OK) {
 				got++;
+				if (leaves) {
+					bus_client_leave(client);
+				}
 			}
 		}
 	}
 	ok(got == 400, "%u of 400 answers, %u of %u sent, woken %u times", got, got, sent, woken);
+	ok(!leaves || bus_client_look_ns(client) != UINT64_MAX, "what was left is due some time");
+	while (bus_client_look_ns(client) != UINT64_MAX && pr_clock_monotonic_ns() < end_ns) {
+		(void)bus_client_receive(client, &data, &size_bytes);
+	}
 	ok(bus_client_connection(client) == 1, "one connection");
 	ok(bus_client_receive(client, &data, &size_bytes) == PR_EAGAIN && !bus_client_due(client),
 	   "then it is quiet");
@@ -372,7 +379,8 @@ int main(void)
 	test_revoked(&h);
 	test_expiry(&h);
 	test_bad_options(&h);
-	test_waits_for_wake(&h);
+	test_waits_for_wake(&h, /* leaves= */ false);
+	test_waits_for_wake(&h, /* leaves= */ true);
 	harbour_close(&h);
 	test_self_test();
 	return tap_done();
