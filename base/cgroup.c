@@ -106,6 +106,24 @@ bool pr_cgroup_own(const char *text, const char *container_id, char *ret_own, si
 	return ret_own[0] != '\0';
 }
 
+bool pr_cgroup_own_read(int32_t pid, const char *container_id, char *ret_own, size_t size_bytes)
+{
+	char path[64], text[PR_CGROUP_TEXT_BYTES];
+
+	(void)snprintf(path, sizeof(path), "/proc/%d/cgroup", (int)pid);
+	FILE *file = fopen(path, "re");
+	size_t got = file != NULL ? fread(text, 1, sizeof(text), file) : 0;
+	if (file != NULL) {
+		(void)fclose(file);
+	}
+	ret_own[0] = '\0';
+	if (got == sizeof(text)) {
+		return false; /* cut */
+	}
+	text[got] = '\0';
+	return pr_cgroup_own(text, container_id, ret_own, size_bytes);
+}
+
 /* Hierarchies are known by their controllers; several may be mounted as one. */
 static bool same_hierarchy(const struct line *a, const struct line *b)
 {

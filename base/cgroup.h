@@ -3,8 +3,9 @@
 
 /**
  * @file
- * Control groups as /proc/PID/cgroup names them: which container's group a process is in. Pure:
- * texts in, answers out; any of the two versions and both at once, whoever made the groups.
+ * Control groups as /proc/PID/cgroup names them: which container's group a process is in. Texts in,
+ * answers out (pure but for pr_cgroup_own_read()); any of the two versions and both at once,
+ * whoever made the groups.
  *
  * A container's groups are those that its first process is in, as far as they carry the container's
  * id; a process is the container's if it is in or below all of them. A group is never taken for a
@@ -13,6 +14,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #define PR_CGROUP_TEXT_BYTES 8192 /* of /proc/PID/cgroup; a longer one is cut */
 #define PR_CGROUP_ID_BYTES   65   /* 64 hexadecimal digits and NUL */
@@ -32,6 +34,9 @@ enum pr_cgroup_place {
  * @return false: empty.
  */
 bool pr_cgroup_own(const char *text, const char *container_id, char *ret_own, size_t size_bytes);
+
+/** The same of the container whose first process is @p pid, read from /proc. */
+bool pr_cgroup_own_read(int32_t pid, const char *container_id, char *ret_own, size_t size_bytes);
 
 /** Where is the process with this text, to the container with these own groups? */
 enum pr_cgroup_place pr_cgroup_compare(const char *own, const char *text);

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "agent/inventory/internal.h"
+#include "base/cgroup.h"
 #include "base/clock.h"
 #include "base/err.h"
 #include "base/process.h"
@@ -123,6 +124,17 @@ static void host_refresh(inventory_t *inventory)
 	                                                   .endpoint = doc });
 }
 
+/* Its control group, for people and selectors. */
+static void groups_add(struct inventory_change *change)
+{
+	char own[PR_CGROUP_TEXT_BYTES], path[PR_CGROUP_TEXT_BYTES];
+
+	if (pr_cgroup_own_read(change->pid, change->container_id, own, sizeof(own))) {
+		pr_cgroup_shown(own, path, sizeof(path));
+		codec_doc_set_text(change->endpoint, CODEC_ENDPOINT_CGROUP, path);
+	}
+}
+
 static void process_facts_add(struct inventory_change *change)
 {
 	char path[64];
@@ -133,6 +145,7 @@ static void process_facts_add(struct inventory_change *change)
 	if (stat(path, &namespace) == 0) {
 		codec_doc_set_u64(change->endpoint, CODEC_ENDPOINT_NAMESPACE, namespace.st_ino);
 	}
+	groups_add(change);
 }
 
 /* ---- running containers ---- */

@@ -77,7 +77,8 @@ static void file_play(const char *folder, const char *name)
 			continue;
 		}
 		if (strncmp(line, "container ", 10) != 0 && strncmp(line, "process ", 8) != 0) {
-			strncat(tree.text, line, sizeof(tree.text) - strlen(tree.text) - 1);
+			size_t used = strlen(tree.text);
+			(void)snprintf(tree.text + used, sizeof(tree.text) - used, "%s", line);
 			continue;
 		}
 		block_end(&tree);
