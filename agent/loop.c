@@ -29,7 +29,8 @@ static void member_take(agent_t *agent, const struct part_report *report)
 {
 	struct book_container container;
 
-	if (!book_container(agent->book, &report->endpoint, &container)) {
+	if (!book_container(agent->book, &report->endpoint, &container) ||
+	    container.container_id[0] == '\0') {
 		return;
 	}
 	const struct owner_member_options member = { .slot = report->slot,

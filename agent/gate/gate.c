@@ -156,6 +156,9 @@ uint32_t gate_endpoint_index(const gate_t *gate, uint32_t slot, const struct par
 		               ? ENDPOINT_NONE
 		               : space->primary;
 	case PART_PLACE_CONTAINER:
+		if (pr_uuid_equal(&gate->endpoints[space->primary].id, &owner->container)) {
+			return space->primary; /* alone, mostly */
+		}
 		index = endpoint_find(gate, &owner->container);
 		return index != ENDPOINT_NONE && gate->endpoints[index].slot == slot
 		               ? index

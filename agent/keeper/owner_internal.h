@@ -32,8 +32,9 @@ struct owner_space {
 struct owner_member {
 	struct pr_uuid endpoint;
 	uint32_t slot;
-	bool named; /* its groups carry its id */
-	char *own;  /* malloc'd, by pr_cgroup_own(); NULL: not known */
+	char id[65]; /* the engine's */
+	bool named;  /* its groups carry it */
+	char *own;   /* malloc'd, by pr_cgroup_own(); NULL: not known */
 };
 
 enum owner_group_kind {

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Whose is a process in a namespace that several endpoints share? Its control group says it. */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -15,6 +16,16 @@ static struct owner_member *member_find(owner_t *owner, const struct pr_uuid *en
 {
 	for (size_t i = 0; i < owner->member_count; i++) {
 		if (pr_uuid_equal(&owner->members[i].endpoint, endpoint)) {
+			return &owner->members[i];
+		}
+	}
+	return NULL;
+}
+
+static const struct owner_member *member_find_id(const owner_t *owner, const char *id)
+{
+	for (size_t i = 0; i < owner->member_count; i++) {
+		if (strcmp(owner->members[i].id, id) == 0) {
 			return &owner->members[i];
 		}
 	}
@@ -65,6 +76,7 @@ int owner_member_add(owner_t *owner, const struct owner_member_options *options)
 	*member = (struct owner_member){ .endpoint = options->endpoint,
 		                         .slot = options->slot,
 		                         .own = groups_of(options) };
+	(void)snprintf(member->id, sizeof(member->id), "%s", options->container_id);
 	member->named = member->own != NULL && strstr(member->own, options->container_id) != NULL;
 	owner->spaces[options->slot].members++;
 	owner->spaces[options->slot].untold += member->own == NULL;
@@ -127,8 +139,7 @@ static void members_try(owner_t *owner, struct search *search)
 			continue; /* the next hierarchy's line */
 		}
 		memcpy(before, id, sizeof(before));
-		struct pr_uuid endpoint = pr_uuid_of_container(id);
-		const struct owner_member *member = member_find(owner, &endpoint);
+		const struct owner_member *member = member_find_id(owner, id);
 		if (member != NULL && member->own != NULL) {
 			member_try(search, member);
 		} else if (strcmp(id, owner->own_container) != 0) {

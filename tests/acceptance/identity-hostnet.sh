@@ -49,10 +49,18 @@ web_ip=$(lib_docker alpha inspect -f '{{.NetworkSettings.IPAddress}}' web)
 
 field() { lib_pr show "$1" --json 2>/dev/null | sed -n "s/.*\"$2\": *\"\\([^\"]*\\)\".*/\\1/p" | head -n 1; }
 listens() { lib_pr show "$1" --json 2>/dev/null | grep -o '"service": *"[^"]*"' | grep -c "tcp/$2\""; }
+listens_one() { [ "$(listens "$1" "$2")" = 1 ]; }
 [[ $(field one endpoint) =~ ^[0-9a-f]{8}-[0-9a-f]{4}-5 ]] && [ "$(field one endpoint)" != "$(field two endpoint)" ]
 ok $? "a host-network container is an endpoint with a UUID of its own: $(field one endpoint)"
 [[ $(field one cgroup) = */$(id_of one) ]]
 ok $? "and its control group is shown: $(field one cgroup)"
+
+lib_until 10 listens_one one 9101
+is "$(listens one 9101) $(listens two 9101) $(listens seer 9101) $(listens alpha 9101)" "1 0 0 0" \
+	"a listener is its container's, not its neighbours' nor the host's"
+is "$(listens alpha 9100) $(listens one 9100)" "1 0" "and the host's is the host's"
+is "$(listens web 9201) $(listens side 9201) $(listens web 9202) $(listens side 9202)" "1 0 0 1" \
+	"so it is with a container that joined another"
 
 # --- who opens what ---
 
@@ -96,7 +104,7 @@ judge() { # TEXT WANTED... (see judge_hostnet.py)
 }
 log=$lib_data/port_log
 
-# --- observe: events name the container at both ends ---
+# --- observe: events name the container; nothing waits, so a far end may ask before the near end ---
 
 batch observe <<-'END'
 	one 192.168.7.3 9001 20001 root yes
@@ -110,11 +118,11 @@ batch observe <<-'END'
 END
 judge "observe: events name the endpoint, its program and its user" \
 	"20001 initiator one beta /bin/port_log root would-deny -" \
-	"20001 terminator one beta $log root would-deny -" \
+	"20001 terminator * beta $log root would-deny -" \
 	"20002 initiator two beta /bin/port_log www would-deny -" \
-	"20002 terminator two beta $log root would-deny -" \
+	"20002 terminator * beta $log root would-deny -" \
 	"20003 initiator alpha beta $log root would-deny -" \
-	"20003 terminator alpha beta $log root would-deny -" \
+	"20003 terminator * beta $log root would-deny -" \
 	"20004 initiator beta - $log root would-deny -" \
 	"20004 terminator beta one /bin/port_log root would-deny -" \
 	"20005 terminator beta alpha $log root would-deny -" \
@@ -202,4 +210,114 @@ judge "the events say which rule, at both ends" \
 	"22015 initiator two one /bin/port_log root denied -" \
 	"22016 initiator alpha alpha $log root allowed 80" \
 	"22017 initiator alpha two $log root denied -"
+
+# --- control groups: below the container's it is the container; a name alone is nobody's ---
+
+# in_groups PATH-OF-PIDS PATH-OF-THE-REST COMMAND...: on alpha, in these groups of all hierarchies
+in_groups() {
+	# shellcheck disable=SC2016
+	lib_in alpha bash -c 'pids=$1 rest=$2; shift 2
+		for tree in /sys/fs/cgroup/*/; do
+			path=$rest
+			[ "$(basename "$tree")" = pids ] && path=$pids
+			mkdir -p "$tree/$path" && echo $$ >"$tree/$path/cgroup.procs"
+		done
+		exec "$@"' groups "$@" 2>>"$lib_data/groups.log"
+}
+groups_clean() {
+	local tree
+	for tree in /sys/fs/cgroup/*/; do
+		rmdir "$tree/prt-hostnt/docker-$1.scope" "$tree/prt-hostnt" "$tree/docker/$1/below" 2>/dev/null
+	done
+	return 0
+}
+one_id=$(id_of one)
+in_groups "docker/$one_id/below" "docker/$one_id" "$log" open 192.168.7.3 9001 23001 1 >"$lib_data/from.23001"
+reached 23001
+ok $? "a process in a group below the container's is the container's"
+in_groups "prt-hostnt/docker-$one_id.scope" . "$log" open 192.168.7.3 9001 23002 1 >"$lib_data/from.23002"
+! reached 23002
+ok $? "a process in a group that only has the container's name is not let through"
+in_groups "docker/$one_id" . "$log" open 192.168.7.3 9001 23003 1 >"$lib_data/from.23003"
+! reached 23003
+ok $? "nor one that is in its groups of one hierarchy alone"
+groups_clean "$one_id"
+judge "the events of those who cannot be told name nobody" \
+	"23001 initiator one beta $log root allowed 10" \
+	"23002 initiator - - $log root denied -" "23003 initiator - - $log root denied -"
+
+# --- one container in enforce in a host that observes; quarantine; the agent is killed ---
+
+policy guest one beta <<-'END'
+	rule 10 allow from one to beta tcp/9001
+	rule 20 allow from alpha to beta tcp/9001
+	rule 30 allow from two to beta tcp/9001
+END
+is "$(field one enforced) $(field alpha enforced) $(field two enforced)" "enforce observe observe" \
+	"one container enforces, the host and its other containers observe"
+batch "a guest in enforce" <<-'END'
+	one 192.168.7.3 9001 24001 root yes
+	one 192.168.7.2 9100 24002 root no
+	alpha 192.168.7.2 9102 24003 root yes
+	two 192.168.7.2 9100 24004 root yes
+END
+lib_pr quarantine two --reason test >"$lib_data/quarantine.out" 2>&1
+lib_until 5 lib_enforced two
+batch "two in quarantine" <<-'END'
+	two 192.168.7.3 9001 24011 root no
+	one 192.168.7.3 9001 24012 root yes
+	alpha 192.168.7.3 9001 24013 root yes
+END
+lib_pr release two >>"$lib_data/quarantine.out" 2>&1
+lib_until 5 lib_observed two
+ok $? "released"
+
+lib_capture_start beta 'tcp[tcpflags] & tcp-syn != 0 and dst port 9002'
+for _ in 1 2 3 4; do
+	# shellcheck disable=SC2016
+	lib_docker alpha exec -d one sh -c \
+		'i=0; while [ $i -lt 20 ]; do nc -w 1 192.168.7.3 9002 </dev/null; i=$((i + 1)); done'
+done
+agent_pid=$(lib_pid_of agent-alpha)
+kill -KILL "$agent_pid"
+lib_until 5 lib_gone "$agent_pid"
+echo 'ebpf = no' >>"$lib_data/agent-alpha.conf"
+lib_agent_run alpha
+lib_until 15 lib_agent_active alpha
+sleep 1
+lib_until 10 lib_enforced one && lib_until 10 lib_observed alpha
+ok $? "a killed agent's successor finds both as they were"
+is "$(lib_capture_stop)" 0 "and not one packet of the container got through meanwhile"
+
+# --- without eBPF ---
+
+batch "without eBPF" <<-'END'
+	one 192.168.7.3 9001 25001 root yes
+	one 192.168.7.2 9100 25002 root no
+	alpha 192.168.7.3 9001 25003 root yes
+	two 192.168.7.3 9001 25004 root yes
+	beta 192.168.7.2 9101 25005 root no
+END
+judge "without eBPF the events say it, too" \
+	"25001 initiator one beta /bin/port_log root allowed 10" \
+	"25002 initiator one alpha /bin/port_log root denied -" \
+	"25003 initiator alpha beta $log root allowed 20" \
+	"25003 terminator alpha beta $log root allowed 20" \
+	"25004 initiator two beta /bin/port_log root allowed 30" \
+	"25005 initiator beta - $log root denied -"
+
+# --- they go and come ---
+
+lib_docker alpha stop -t 1 one >/dev/null
+back_in_observe() { lib_in alpha nft list table inet portreeve | grep -q 'state=observe'; }
+lib_until 10 back_in_observe
+ok $? "the container stops: the host's packets are not held any more"
+lib_docker alpha start one >/dev/null
+lib_until 10 lib_enforced one
+ok $? "it starts again: it is in enforce again"
+batch "started again" <<-'END'
+	one 192.168.7.3 9001 26001 root yes
+	one 192.168.7.2 9100 26002 root no
+	alpha 192.168.7.2 9102 26003 root yes
+END
 diag "took $SECONDS s"
