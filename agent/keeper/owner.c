@@ -188,33 +188,40 @@ static struct owner_holder *holder_choose(struct owner_find *find)
 }
 
 /* Control group and name; kept with the hint for some seconds. */
-static void facts_read(owner_t *owner, struct owner_holder *holder, uint32_t uid)
+static void facts_read(owner_t *owner, uint32_t slot, struct owner_holder *holder,
+                       struct part_owner *ret_owner)
 {
 	struct owner_facts *facts = &holder->facts;
-	bool stale = !facts->known || facts->uid != uid || facts->name_until_ns <= owner->now_ns;
+	uint32_t uid = ret_owner->uid;
+	bool stale = !facts->known || facts->uid != uid || facts->name_until_ns <= owner->now_ns ||
+	             facts->group.generation != owner->generation;
 
-	if (stale || facts->group.generation != owner->generation) {
+	if (stale) {
 		owner_group_read(owner, holder->proc, &facts->group);
 	}
+	owner_place_set(owner, slot, &facts->group, ret_owner);
 	if (stale) {
-		owner_name_find(owner, holder->proc, uid, facts->name);
+		if (owner_name_place(owner, slot, ret_owner)) {
+			memcpy(facts->name, ret_owner->user, sizeof(facts->name));
+		} else {
+			owner_name_find(owner, holder->proc, uid, facts->name);
+		}
 		facts->uid = uid;
 		facts->name_until_ns = owner->now_ns + owner->config.name_keep_ns;
 	}
+	memcpy(ret_owner->user, facts->name, sizeof(ret_owner->user));
 	facts->known = true;
 }
 
 static void holder_describe(owner_t *owner, uint32_t slot, struct owner_holder *holder,
                             struct part_owner *ret_owner)
 {
-	facts_read(owner, holder, ret_owner->uid);
+	facts_read(owner, slot, holder, ret_owner);
 	ret_owner->unknown = CODEC_UNKNOWN_NONE;
 	ret_owner->pid = (uint32_t)holder->pid;
 	ret_owner->start_ticks = holder->start_ticks;
 	ret_owner->socket_inode = holder->socket_inode;
-	owner_place_set(owner, slot, &holder->facts.group, ret_owner);
 	memcpy(ret_owner->exe, holder->exe, sizeof(ret_owner->exe));
-	memcpy(ret_owner->user, holder->facts.name, sizeof(ret_owner->user));
 	owner_hint_keep(owner, slot, ret_owner->uid, holder);
 }
 
@@ -373,7 +380,11 @@ static void question_end(owner_t *owner, const struct part_owner *answer)
 static void user_name(owner_t *owner, uint32_t slot, struct part_owner *ret_owner)
 {
 	if (ret_owner->unknown == CODEC_UNKNOWN_NONE || ret_owner->uid == CODEC_NO_UID ||
-	    ret_owner->user[0] != '\0') {
+	    ret_owner->user[0] != '\0' || slot >= PART_NAMESPACE_MAX) {
+		return;
+	}
+	if (owner->spaces[slot].host || owner_space_shared(owner, slot)) {
+		(void)owner_name_place(owner, slot, ret_owner);
 		return;
 	}
 	_cleanup_(pr_fd_close) int proc = owner_space_open(owner, slot);

@@ -34,7 +34,10 @@ struct owner_member {
 	uint32_t slot;
 	char id[65]; /* the engine's */
 	bool named;  /* its groups carry it */
-	char *own;   /* malloc'd, by pr_cgroup_own(); NULL: not known */
+	int32_t pid; /* its first process: whose password file names its users */
+	uint64_t start_ticks;
+	uint64_t serial; /* never used again */
+	char *own;       /* malloc'd, by pr_cgroup_own(); NULL: not known */
 };
 
 enum owner_group_kind {
@@ -133,6 +136,7 @@ struct owner {
 	struct owner_space spaces[PART_NAMESPACE_MAX];
 	char own_container[65]; /* the one that we run in ourselves; empty: none */
 	uint64_t generation;    /* of members; from 1 */
+	uint64_t serial;
 	size_t member_count, member_room;
 	struct owner_member *members;
 	struct owner_program_group programs[ORIGIN_PROGRAMS];
@@ -242,6 +246,8 @@ bool owner_origin_socket(owner_t *owner, uint32_t slot, const struct part_flow *
                          const struct owner_sockets *sockets, struct part_owner *ret_owner);
 
 /* owner_place.c */
+/** The container with this endpoint; NULL: none. */
+const struct owner_member *owner_member_of(const owner_t *owner, const struct pr_uuid *endpoint);
 /** Whose groups are these, as /proc/PID/cgroup has them? */
 void owner_group_resolve(owner_t *owner, const char *text, struct owner_group *ret_group);
 void owner_group_read(owner_t *owner, int proc, struct owner_group *ret_group);
@@ -263,3 +269,9 @@ void owner_name_read(owner_t *owner, int proc, const struct owner_name *key,
                      char ret_name[static 33]);
 /** The user's name as the process sees it; empty: none. */
 void owner_name_find(owner_t *owner, int proc, uint32_t uid, char ret_name[static 33]);
+/**
+ * The name of ret_owner->uid where its endpoint's names are kept: a container's are what its first
+ * process sees, the host's are its own, whatever the process itself has made of its mounts and user
+ * namespace. False: its place does not say whose names hold.
+ */
+bool owner_name_place(owner_t *owner, uint32_t slot, struct part_owner *ret_owner);

@@ -72,7 +72,9 @@ static void fill(owner_t *owner, uint32_t slot, const struct origin_found *found
 	group_find(owner, found, &group);
 	owner_place_set(owner, slot, &group, ret_owner);
 	memcpy(ret_owner->exe, found->exe, sizeof(ret_owner->exe));
-	name_fill(owner, found, ret_owner);
+	if (!owner_name_place(owner, slot, ret_owner)) {
+		name_fill(owner, found, ret_owner);
+	}
 	owner->counters.owner_by_origin++;
 }
 

@@ -12,7 +12,7 @@
 
 /* ----------------------------------------------------------------------------------- members */
 
-static struct owner_member *member_find(owner_t *owner, const struct pr_uuid *endpoint)
+const struct owner_member *owner_member_of(const owner_t *owner, const struct pr_uuid *endpoint)
 {
 	for (size_t i = 0; i < owner->member_count; i++) {
 		if (pr_uuid_equal(&owner->members[i].endpoint, endpoint)) {
@@ -75,6 +75,9 @@ int owner_member_add(owner_t *owner, const struct owner_member_options *options)
 	struct owner_member *member = &owner->members[owner->member_count++];
 	*member = (struct owner_member){ .endpoint = options->endpoint,
 		                         .slot = options->slot,
+		                         .pid = options->pid,
+		                         .start_ticks = options->start_ticks,
+		                         .serial = ++owner->serial,
 		                         .own = groups_of(options) };
 	(void)snprintf(member->id, sizeof(member->id), "%s", options->container_id);
 	member->named = member->own != NULL && strstr(member->own, options->container_id) != NULL;
@@ -86,10 +89,10 @@ int owner_member_add(owner_t *owner, const struct owner_member_options *options)
 
 void owner_member_remove(owner_t *owner, const struct pr_uuid *endpoint)
 {
-	struct owner_member *member = member_find(owner, endpoint);
+	const struct owner_member *member = owner_member_of(owner, endpoint);
 
 	if (member != NULL) {
-		member_drop(owner, member);
+		member_drop(owner, &owner->members[member - owner->members]);
 	}
 }
 

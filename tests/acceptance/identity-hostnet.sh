@@ -211,6 +211,31 @@ judge "the events say which rule, at both ends" \
 	"22016 initiator alpha alpha $log root allowed 80" \
 	"22017 initiator alpha two $log root denied -"
 
+# --- a user namespace: whoever is root in one of his own is not root here ---
+
+policy users alpha one beta <<-'END'
+	rule 10 allow user root from alpha to beta tcp/9001
+	rule 20 allow user root from one to beta tcp/9001
+	rule 30 allow user www-data from alpha to beta tcp/9001
+END
+pretends() { # OPTIONS... -- SOURCE-PORT: user 33, in new namespaces, connects from alpha
+	local options=()
+	while [ "$1" != -- ]; do
+		options+=("$1")
+		shift
+	done
+	lib_in alpha setpriv --reuid 33 --regid 33 --clear-groups unshare "${options[@]}" \
+		"$lib_run/port_log" open 192.168.7.3 9001 "$2" 1 >"$lib_data/from.$2" 2>>"$lib_data/opens.log"
+}
+cp "$lib_data/port_log" "$lib_run/port_log" && chmod 0755 "$lib_run" "$lib_run/port_log"
+pretends --user --map-root-user --mount -- 27001
+pretends --user -- 27002
+opens alpha 192.168.7.3 9001 27003
+judge "a user of a user namespace is the host's user, by number and name" \
+	"27001 initiator alpha beta $lib_run/port_log www-data allowed 30" \
+	"27002 initiator alpha beta $lib_run/port_log www-data allowed 30" \
+	"27003 initiator alpha beta $log root allowed 10"
+
 # --- control groups: below the container's it is the container; a name alone is nobody's ---
 
 # in_groups PATH-OF-PIDS PATH-OF-THE-REST COMMAND...: on alpha, in these groups of all hierarchies
@@ -232,6 +257,10 @@ groups_clean() {
 	return 0
 }
 one_id=$(id_of one)
+policy groups one two alpha side seer <<-'END'
+	rule 10 allow from one to beta tcp/9001
+	rule 40 allow from beta to one tcp/9101
+END
 in_groups "docker/$one_id/below" "docker/$one_id" "$log" open 192.168.7.3 9001 23001 1 >"$lib_data/from.23001"
 reached 23001
 ok $? "a process in a group below the container's is the container's"
