@@ -248,6 +248,7 @@ static int gate_open(agent_t *agent)
 	struct gate_kernel kernel;
 
 	owner_config_default(&owner);
+	owner.engine = agent_config_docker_socket(agent->config)[0] != '\0';
 	int ret = origin_open(agent);
 	if (ret == PR_OK) {
 		ret = owner_new(&owner, &agent->owner);

@@ -14,6 +14,8 @@ struct entry {
 	codec_doc_t *endpoint; /* NULL: not named by the inventory yet (the host at start) */
 	int32_t pid;
 	uint64_t start_ticks;
+	bool host_network, guest;
+	char container_id[65];
 	unsigned generation;                 /* of the listing that named it last */
 	bool watched;                        /* a WATCH order was sent */
 	bool failed;                         /* and the keeper could not do the last order */
@@ -25,6 +27,7 @@ struct book {
 	struct book_outlet outlet;
 	struct pr_uuid host;
 	bool has_engine;
+	bool listed; /* what runs was named once, or cannot be */
 	unsigned generation;
 	struct entry *entries; /* the first is the host */
 	size_t count, capacity;
@@ -51,6 +54,7 @@ int book_new(const struct pr_uuid *host, bool has_engine, const struct book_outl
 	book->outlet = *outlet;
 	book->host = *host;
 	book->has_engine = has_engine;
+	book->listed = !has_engine;
 	book->entries[book->count++] = (struct entry){ .id = *host };
 	*ret_book = take_ptr(book);
 	return PR_OK;
@@ -120,7 +124,8 @@ static void order_watch(book_t *book, struct entry *entry)
 		.endpoint = entry->id,
 		.pid = entry->pid,
 		.start_ticks = entry->start_ticks,
-		.is_host = pr_uuid_equal(&entry->id, &book->host),
+		.is_host = entry->host_network || pr_uuid_equal(&entry->id, &book->host),
+		.guest = entry->guest,
 		.mode = entry->mode,
 	};
 	book->outlet.order(book->outlet.context, &order);
@@ -176,15 +181,39 @@ static void container_up(book_t *book, struct inventory_change *change)
 	entry->generation = book->generation;
 	endpoint_replace(entry, take_ptr(change->endpoint));
 	endpoint_say(book, entry);
-	/* A container of the host's namespace is held and copied there. */
-	if (change->host_network || (entry->watched && entry->pid == change->pid &&
-	                             entry->start_ticks == change->start_ticks)) {
+	if (entry->watched && entry->pid == change->pid &&
+	    entry->start_ticks == change->start_ticks) {
 		return;
 	}
 	order_forget(book, entry);
 	entry->pid = change->pid;
 	entry->start_ticks = change->start_ticks;
+	entry->host_network = change->host_network;
+	entry->guest = change->host_network || change->joined;
+	memcpy(entry->container_id, change->container_id, sizeof(entry->container_id));
 	order_watch(book, entry);
+}
+
+static void order_mode(book_t *book, struct entry *entry)
+{
+	entry->mode = mode_of(book, &entry->id);
+	const struct part_order order = {
+		.kind = PART_ORDER_MODE,
+		.endpoint = entry->id,
+		.mode = entry->mode,
+	};
+	book->outlet.order(book->outlet.context, &order);
+}
+
+/* Now everybody who may live in the host's namespace has said what it needs there. */
+static void book_listed(book_t *book)
+{
+	bool first = !book->listed;
+
+	book->listed = true;
+	if (first && book->state_known && book->entries[0].watched) {
+		order_mode(book, &book->entries[0]);
+	}
 }
 
 static void listing_complete(book_t *book)
@@ -194,6 +223,7 @@ static void listing_complete(book_t *book)
 			entry_remove(book, &book->entries[i], false);
 		}
 	}
+	book_listed(book);
 	book->outlet.complete(book->outlet.context);
 }
 
@@ -229,6 +259,7 @@ void book_inventory(book_t *book, struct inventory_change *change)
 		 * the host alone is all there is to tell. */
 		if (!change->engine_up) {
 			book->generation++;
+			book_listed(book);
 			book->outlet.complete(book->outlet.context);
 		}
 		break;
@@ -256,17 +287,12 @@ void book_state(book_t *book, const struct speaker_state *state)
 	}
 	for (size_t i = 0; i < book->count; i++) {
 		struct entry *entry = &book->entries[i];
-		if (!entry->watched) {
-			continue;
-		}
+		bool early =
+			i == 0 && !book->listed && mode_of(book, &entry->id) != CODEC_MODE_ENFORCE;
 		/* Also when it is what was ordered before: the keeper may have adopted enforce. */
-		entry->mode = mode_of(book, &entry->id);
-		const struct part_order order = {
-			.kind = PART_ORDER_MODE,
-			.endpoint = entry->id,
-			.mode = entry->mode,
-		};
-		book->outlet.order(book->outlet.context, &order);
+		if (entry->watched && !early) {
+			order_mode(book, entry);
+		}
 	}
 }
 
@@ -316,10 +342,18 @@ void book_turn(book_t *book, uint64_t now_ns)
 	}
 }
 
-int32_t book_pid(const book_t *book, const struct pr_uuid *id)
+bool book_container(const book_t *book, const struct pr_uuid *id,
+                    struct book_container *ret_container)
 {
 	const struct entry *entry = entry_find(book, id);
-	return entry != NULL ? entry->pid : 0;
+
+	if (entry == NULL || entry == &book->entries[0]) {
+		return false;
+	}
+	*ret_container = (struct book_container){ .container_id = entry->container_id,
+		                                  .pid = entry->pid,
+		                                  .start_ticks = entry->start_ticks };
+	return true;
 }
 
 size_t book_count(const book_t *book)

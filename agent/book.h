@@ -7,6 +7,10 @@
  * hold for it, and what the keeper says does hold. Turns the first two into orders for the keeper
  * and news for the controller. Pure: everything leaves through struct book_outlet.
  *
+ * A container in the host's namespace, or in another container's, is watched there as a guest.
+ * While the engine has not named all containers, the host does not leave an earlier agent's
+ * enforce: one of its guests may need it.
+ *
  * An endpoint's mode, until the authority has said one, is observe; rules of an earlier agent that
  * stand in enforce are the keeper's to adopt, and stay until then. Threads: one.
  */
@@ -49,7 +53,14 @@ void book_state(book_t *book, const struct speaker_state *state);
 bool book_report(book_t *book, const struct part_report *report);
 /** Order again what failed two seconds ago: what stood in the way may have gone. Every turn. */
 void book_turn(book_t *book, uint64_t now_ns);
-/** A process in the endpoint's namespace, as the inventory named it; 0: none, or our own. */
-int32_t book_pid(const book_t *book, const struct pr_uuid *id);
+/** A container's first process, as the inventory named it. */
+struct book_container {
+	const char *container_id; /* borrowed until the next change */
+	int32_t pid;
+	uint64_t start_ticks;
+};
+/** False: it is the host, or nobody that is known. */
+bool book_container(const book_t *book, const struct pr_uuid *id,
+                    struct book_container *ret_container);
 /** Endpoints in the book. */
 size_t book_count(const book_t *book);

@@ -24,21 +24,48 @@
 
 /* ---- the keeper's reports ---- */
 
+/* Its processes are known by their control groups. */
+static void member_take(agent_t *agent, const struct part_report *report)
+{
+	struct book_container container;
+
+	if (!book_container(agent->book, &report->endpoint, &container) ||
+	    container.container_id[0] == '\0') {
+		return;
+	}
+	const struct owner_member_options member = { .slot = report->slot,
+		                                     .endpoint = report->endpoint,
+		                                     .container_id = container.container_id,
+		                                     .pid = container.pid,
+		                                     .start_ticks = container.start_ticks };
+	int ret = owner_member_add(agent->owner, &member);
+	if (ret != PR_OK) {
+		log_error("container %s: %s; its processes are nobody's", container.container_id,
+		          pr_strerror(ret));
+	}
+}
+
 static void namespace_take(agent_t *agent, struct part_report *report)
 {
+	struct book_container container = { 0 };
 	const struct part_namespace space = {
 		.slot = report->slot,
 		.inode = report->inode,
 		.endpoint = report->endpoint,
 		.is_host = report->is_host,
+		.guest = report->guest,
 		.mode = report->mode,
 		.descriptors = report->descriptors,
 	};
 	int diag = report->descriptors.diag;
 	int ret = gate_namespace_add(agent->gate, &space);
 	if (ret == PR_OK && diag >= 0) {
+		(void)book_container(agent->book, &report->endpoint, &container);
 		ret = owner_namespace_add(agent->owner, report->slot, report->inode, diag,
-		                          book_pid(agent->book, &report->endpoint));
+		                          report->is_host ? 0 : container.pid);
+	}
+	if (report->kind == PART_REPORT_OPENED) {
+		member_take(agent, report);
 	}
 	if (ret != PR_OK) {
 		log_error("namespace %llu: %s; its held packets are dropped",
@@ -53,7 +80,10 @@ static void report_take(agent_t *agent, struct part_report *report)
 
 	switch (report->kind) {
 	case PART_REPORT_OPENED:
-		log_info("watching %s %s in %s%s", report->is_host ? "host" : "container",
+		log_info("watching %s %s in %s%s",
+		         !report->is_host ? "container"
+		         : report->guest  ? "container in the host's namespace"
+		                          : "host",
 		         pr_uuid_format(&report->endpoint, id),
 		         codec_enum_text(CODEC_SET_MODE, report->mode),
 		         report->adopted ? ", rules adopted" : "");
@@ -64,13 +94,20 @@ static void report_take(agent_t *agent, struct part_report *report)
 		break;
 	case PART_REPORT_PASSED: {
 		struct codec_event event;
-		passed_event(report, agent->owner, pr_clock_wall_ns(), &event);
+		struct part_owner found;
+		passed_event(report, agent->owner, pr_clock_wall_ns(), &event, &found);
+		struct pr_uuid whose = gate_endpoint_of(agent->gate, report->slot, &found);
+		passed_endpoint_set(report, &whose, &event);
 		if (gate_lifeline_fits(agent->gate, report->slot, &report->flow)) {
 			event.decided_by = CODEC_DECIDED_BY_BUILT_IN;
 		}
 		speaker_event(agent->speaker, &event);
 		break;
 	}
+	case PART_REPORT_LEFT:
+		owner_member_remove(agent->owner, &report->endpoint);
+		gate_endpoint_remove(agent->gate, &report->endpoint);
+		break;
 	case PART_REPORT_CLOSED:
 		owner_namespace_remove(agent->owner, report->slot);
 		gate_namespace_remove(agent->gate, report->slot);

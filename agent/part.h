@@ -63,7 +63,8 @@ struct part_order {
 	struct pr_uuid endpoint;
 	uint64_t start_ticks; /* WATCH: start time of pid (field 22 of /proc/PID/stat); 0: any */
 	int32_t pid;          /* WATCH: a process in the namespace; 0: our own (the host's) */
-	bool is_host;         /* WATCH */
+	bool is_host;         /* WATCH: it is the host's namespace */
+	bool guest;           /* WATCH: it lives in another endpoint's namespace */
 	bool remove;          /* STOP */
 	uint8_t mode;         /* WATCH, MODE: enum CODEC_MODE_* */
 	uint32_t lifeline_count;
@@ -74,6 +75,7 @@ enum part_report_kind {
 	PART_REPORT_OPENED, /* a namespace is watched; descriptors come with it */
 	PART_REPORT_MODE,   /* @mode is in force in @slot now */
 	PART_REPORT_PASSED, /* a live flow was marked as passed on the way to enforce */
+	PART_REPORT_LEFT,   /* the endpoint went, others live on in @slot */
 	PART_REPORT_CLOSED, /* @slot is free again: drop its descriptors */
 	PART_REPORT_FAILED, /* an order failed; @text says what, where, what to do */
 	PART_REPORT_COUNTERS,
@@ -105,10 +107,11 @@ struct part_report {
 	struct pr_uuid endpoint;
 	uint32_t slot;
 	uint64_t inode; /* of the namespace; endpoints that share it share the slot */
-	bool is_host;
-	uint8_t mode;
-	bool adopted; /* OPENED: enforce rules of an earlier agent stood there */
-	int error;    /* FAILED: PR_... */
+	bool is_host;   /* of the namespace */
+	bool guest;     /* of the endpoint */
+	uint8_t mode;   /* of the endpoint, as far as it is in force */
+	bool adopted;   /* OPENED: enforce rules of an earlier agent stood there */
+	int error;      /* FAILED: PR_... */
 	struct part_flow flow;
 	struct part_counters counters;
 	struct part_descriptors descriptors; /* numbers valid in the receiver after SCM_RIGHTS */
@@ -121,7 +124,8 @@ struct part_namespace {
 	uint64_t inode;
 	struct pr_uuid endpoint;
 	bool is_host;
-	uint8_t mode;
+	bool guest;   /* never the namespace's main endpoint while there is another */
+	uint8_t mode; /* of the endpoint */
 	struct part_descriptors descriptors; /* owned by the gate from here on */
 };
 
@@ -138,6 +142,13 @@ struct part_lost {
 	uint64_t last_known_ns;
 };
 
+/** To which endpoint of a namespace a process belongs. */
+enum part_place {
+	PART_PLACE_MAIN,      /* to the one whose namespace it is */
+	PART_PLACE_CONTAINER, /* to the one that part_owner.container names */
+	PART_PLACE_UNKNOWN,   /* cannot be told: to none */
+};
+
 /** Owner of a socket, found at decision time. */
 struct part_owner {
 	uint8_t unknown;      /* enum CODEC_UNKNOWN_*; NONE: pid and exe are right */
@@ -147,7 +158,8 @@ struct part_owner {
 	uint64_t socket_inode;
 	char user[33];
 	char exe[129]; /* by codec_path_set() */
-	/* UUID of the container whose control group the process is in; zero: none. */
+	uint8_t place; /* enum part_place */
+	/* The container in whose control groups the process is, if that is an endpoint here. */
 	struct pr_uuid container;
 	/* The socket's own idea of its peer when the packet's differs (translated here); port 0:
 	 * same.

@@ -5,7 +5,7 @@
 #include "agent/passed.h"
 
 void passed_event(const struct part_report *report, owner_t *owner, uint64_t wall_ns,
-                  struct codec_event *ret_event)
+                  struct codec_event *ret_event, struct part_owner *ret_owner)
 {
 	const struct part_flow *flow = &report->flow;
 	struct part_flow live = *flow;
@@ -33,11 +33,20 @@ void passed_event(const struct part_report *report, owner_t *owner, uint64_t wal
 		.rule = CODEC_NO_RULE,
 		.decided_by = CODEC_DECIDED_BY_OBSERVE,
 	};
-	if (flow->outbound) {
-		ret_event->src_endpoint = report->endpoint;
-	} else {
-		ret_event->dst_endpoint = report->endpoint;
-	}
 	(void)snprintf(ret_event->user, sizeof(ret_event->user), "%s", found.user);
 	(void)snprintf(ret_event->exe, sizeof(ret_event->exe), "%s", found.exe);
+	*ret_owner = found;
+}
+
+void passed_endpoint_set(const struct part_report *report, const struct pr_uuid *endpoint,
+                         struct codec_event *event)
+{
+	if (report->flow.outbound) {
+		event->src_endpoint = *endpoint;
+	} else {
+		event->dst_endpoint = *endpoint;
+	}
+	if (pr_uuid_is_null(endpoint) && event->unknown == CODEC_UNKNOWN_NONE) {
+		event->unknown = CODEC_UNKNOWN_ENDPOINT;
+	}
 }

@@ -3,6 +3,8 @@
 
 #include "controller/decide.h"
 
+#define CANDIDATES_MAX 64 /* endpoints in one namespace that are told apart */
+
 /* One decision on its way. */
 struct decision {
 	const struct decide_context *context;
@@ -13,6 +15,9 @@ struct decision {
 	struct flow_near near_end;          /* what is known of the initiator */
 	uint8_t unknown;                    /* CODEC_UNKNOWN_*, about the other end */
 	uint64_t connection;
+	/* Near end: who may be the destination, if several have its address. */
+	size_t candidate_count;
+	struct pr_uuid candidates[CANDIDATES_MAX];
 };
 
 struct flow_key decide_flow_key(const struct codec_request *request)
@@ -113,14 +118,48 @@ static bool source_is_foreign(const struct decision *decision)
 	       !pr_uuid_equal(&owner->policy.host_id, &decision->reporter->policy.host_id);
 }
 
+static bool candidate_add(void *arg, const struct directory_endpoint *endpoint)
+{
+	struct decision *decision = arg;
+
+	if (decision->candidate_count == CANDIDATES_MAX) {
+		decision->candidate_count++; /* more than can be asked about */
+		return false;
+	}
+	decision->candidates[decision->candidate_count++] = endpoint->policy.id;
+	return true;
+}
+
+/* An address names all that live in one namespace. Only the far end knows which of them it is. */
+static void gather_candidates(struct decision *decision, const struct directory_endpoint *endpoint)
+{
+	(void)candidate_add(decision, endpoint);
+	directory_each_sharer(decision->context->directory, endpoint, candidate_add, decision);
+	if (decision->candidate_count < 2) {
+		decision->candidate_count = 0;
+		decision->destination = endpoint->policy.id;
+		return;
+	}
+	decision->unknown = CODEC_UNKNOWN_ENDPOINT;
+	decision->context->counters->several_destinations++;
+	if (decision->candidate_count > CANDIDATES_MAX) {
+		decision->candidate_count = 0; /* unknown, and no rule that names it matches */
+	}
+}
+
 static void gather_destination(struct decision *decision)
 {
 	const struct directory_endpoint *endpoint = NULL;
 
+	if (decision->request->end == CODEC_END_BOTH &&
+	    !pr_uuid_is_null(&decision->request->to_endpoint)) {
+		decision->destination = decision->request->to_endpoint;
+		return;
+	}
 	switch (directory_lookup(decision->context->directory, decision->reporter,
 	                         &decision->request->dst, &endpoint)) {
 	case DIRECTORY_FOUND:
-		decision->destination = endpoint->policy.id;
+		gather_candidates(decision, endpoint);
 		return;
 	case DIRECTORY_AMBIGUOUS:
 	case DIRECTORY_NONE:
@@ -247,7 +286,8 @@ static void know_terminator(const struct codec_request *request, struct policy_r
 	}
 }
 
-static void ask_policy(const struct decision *decision, struct policy_verdict *ret_said)
+static void ask_policy_of(const struct decision *decision, const struct pr_uuid *destination,
+                          struct policy_verdict *ret_said)
 {
 	const struct codec_request *request = decision->request;
 	struct policy_request ask = {
@@ -255,7 +295,7 @@ static void ask_policy(const struct decision *decision, struct policy_verdict *r
 		.proto = request->proto,
 		.port = request->dst_port,
 		.source = decision->source,
-		.destination = decision->destination,
+		.destination = *destination,
 		.source_addr = request->src,
 		.destination_addr = request->dst,
 	};
@@ -267,7 +307,7 @@ static void ask_policy(const struct decision *decision, struct policy_verdict *r
 	if (!pr_uuid_is_null(&decision->source)) {
 		ask.known[POLICY_FIELD_SOURCE] = POLICY_KNOWN;
 	}
-	if (!pr_uuid_is_null(&decision->destination)) {
+	if (!pr_uuid_is_null(destination)) {
 		ask.known[POLICY_FIELD_DESTINATION] = POLICY_KNOWN;
 	}
 	know_initiator(&decision->near_end, &ask);
@@ -275,6 +315,69 @@ static void ask_policy(const struct decision *decision, struct policy_verdict *r
 	policy_request_mark_pending(decision->context->image, &ask);
 	policy_image_evaluate_cached(decision->context->image, decision->context->cache, &ask,
 	                             decision->context->now_wall_ns, ret_said);
+}
+
+static bool is_allow(const struct policy_verdict *said)
+{
+	return said->policy_action == POLICY_ALLOW;
+}
+
+/* Which of two candidates' verdicts says more of them all: the one that bites here. */
+static void candidate_join(struct policy_verdict *joined, const struct policy_verdict *said)
+{
+	bool differ = joined->rule != said->rule || joined->policy_action != said->policy_action;
+
+	joined->provisional |= said->provisional;
+	joined->depends |= said->depends;
+	if (joined->valid_until_wall_ns == 0 ||
+	    (said->valid_until_wall_ns != 0 &&
+	     said->valid_until_wall_ns < joined->valid_until_wall_ns)) {
+		joined->valid_until_wall_ns = said->valid_until_wall_ns;
+	}
+	if (differ) {
+		joined->rule = 0;
+		joined->several = true;
+		joined->policy_action =
+			is_allow(joined) || is_allow(said) ? POLICY_ALLOW : POLICY_DENY;
+		joined->provisional |= is_allow(joined);
+	}
+}
+
+/*
+ * Several endpoints have the destination's address. Whoever of them is denied to and in enforce
+ * denies by himself; is one denied to who does not, this end has to do it. A lifeline to one of
+ * them is never cut.
+ */
+static void ask_policy(const struct decision *decision, struct policy_verdict *ret_said)
+{
+	struct policy_verdict said, bitten;
+	bool bites = false;
+
+	if (decision->candidate_count == 0) {
+		ask_policy_of(decision, &decision->destination, ret_said);
+		return;
+	}
+	for (size_t i = 0; i < decision->candidate_count; i++) {
+		const struct pr_uuid *candidate = &decision->candidates[i];
+		ask_policy_of(decision, candidate, &said);
+		if (said.lifeline) {
+			*ret_said = said;
+			return;
+		}
+		if (!is_allow(&said) && policy_image_endpoint_mode(decision->context->image,
+		                                                   candidate) != POLICY_ENFORCE) {
+			bitten = said;
+			bites = true;
+		}
+		if (i == 0) {
+			*ret_said = said;
+		} else {
+			candidate_join(ret_said, &said);
+		}
+	}
+	if (bites) {
+		*ret_said = bitten;
+	}
 }
 
 static bool is_quarantined(const struct decision *decision, const struct pr_uuid *id)
@@ -343,6 +446,18 @@ static void answer(const struct decision *decision, struct codec_verdict *ret_ve
 	}
 }
 
+/* Who asks for both ends speaks for both. */
+static bool taker_is_own(const struct decision *decision, const struct pr_uuid *agent)
+{
+	const struct pr_uuid *id = &decision->request->to_endpoint;
+
+	if (decision->request->end != CODEC_END_BOTH || pr_uuid_is_null(id)) {
+		return true;
+	}
+	const struct directory_endpoint *taker = directory_find(decision->context->directory, id);
+	return taker != NULL && pr_uuid_equal(&taker->agent, agent);
+}
+
 enum decide_result decide_request(const struct decide_context *context,
                                   const struct codec_request *request, const struct pr_uuid *agent,
                                   bool may_wait, struct codec_verdict *ret_verdict)
@@ -360,6 +475,11 @@ enum decide_result decide_request(const struct decide_context *context,
 		return DECIDE_DONE;
 	}
 	if (!pr_uuid_equal(&decision.reporter->agent, agent)) {
+		context->counters->foreign_reporter++;
+		refuse(context, request, ret_verdict);
+		return DECIDE_DONE;
+	}
+	if (!taker_is_own(&decision, agent)) {
 		context->counters->foreign_reporter++;
 		refuse(context, request, ret_verdict);
 		return DECIDE_DONE;

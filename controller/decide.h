@@ -29,6 +29,7 @@
 	X(provisional,       "verdicts left to the far end")                                   \
 	X(waited,            "far ends that waited for their near end")                        \
 	X(flow_found,        "far ends whose near end was known")                              \
+	X(several_destinations, "near ends to an address that several endpoints have")         \
 	X(no_notice,         "far ends of an enrolled source whose near end said nothing in time") \
 	X(ambiguous,         "far ends that fit several near ends")                            \
 	X(foreign_reporter,  "requests for an endpoint of another agent: denied")              \

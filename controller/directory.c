@@ -16,7 +16,8 @@ struct link {
 
 struct node {
 	struct directory_endpoint endpoint;
-	struct node *next; /* in the chain of its id */
+	struct node *next;  /* in the chain of its id */
+	struct node *space; /* next in the chain of its network namespace */
 	uint64_t fingerprint;
 	struct link *links;
 	size_t link_count;
@@ -24,6 +25,7 @@ struct node {
 
 struct directory {
 	struct node **nodes;
+	struct node **spaces; /* as many chains */
 	size_t node_buckets, node_count;
 	struct link **links;
 	size_t link_buckets, link_count;
@@ -90,9 +92,10 @@ directory_t *directory_new(void)
 	}
 	directory->node_buckets = BUCKETS_MIN;
 	directory->nodes = calloc(directory->node_buckets, sizeof(struct node *));
+	directory->spaces = calloc(directory->node_buckets, sizeof(struct node *));
 	directory->link_buckets = BUCKETS_MIN;
 	directory->links = calloc(directory->link_buckets, sizeof(struct link *));
-	if (directory->nodes == NULL || directory->links == NULL) {
+	if (directory->nodes == NULL || directory->spaces == NULL || directory->links == NULL) {
 		return NULL;
 	}
 	return take_ptr(directory);
@@ -105,10 +108,11 @@ void directory_destroy(directory_t **directory_p)
 	if (directory == NULL) {
 		return;
 	}
-	if (directory->nodes != NULL && directory->links != NULL) {
+	if (directory->nodes != NULL && directory->spaces != NULL && directory->links != NULL) {
 		directory_clear(directory);
 	}
 	free(directory->nodes);
+	free(directory->spaces);
 	free(directory->links);
 	free(directory);
 	*directory_p = NULL;
@@ -206,15 +210,58 @@ static struct node **node_chain(const directory_t *directory, const struct pr_uu
 	return &directory->nodes[hash_id(id) & (directory->node_buckets - 1)];
 }
 
+static struct node **space_chain(const directory_t *directory,
+                                 const struct directory_endpoint *endpoint)
+{
+	uint64_t hash = hash_id(&endpoint->policy.host_id);
+
+	hash = hash_bytes(hash, &endpoint->namespace_inode, sizeof(endpoint->namespace_inode));
+	return &directory->spaces[hash & (directory->node_buckets - 1)];
+}
+
+/* Nobody whose namespace is not known, or who is not there, lives with anybody. */
+static bool has_space(const struct directory_endpoint *endpoint)
+{
+	return endpoint->namespace_inode != 0 && !endpoint->stopped;
+}
+
+static void space_add(directory_t *directory, struct node *node)
+{
+	if (has_space(&node->endpoint)) {
+		struct node **chain = space_chain(directory, &node->endpoint);
+		node->space = *chain;
+		*chain = node;
+	}
+}
+
+static void space_remove(directory_t *directory, struct node *node)
+{
+	if (!has_space(&node->endpoint)) {
+		return;
+	}
+	struct node **at = space_chain(directory, &node->endpoint);
+	while (*at != NULL && *at != node) {
+		at = &(*at)->space;
+	}
+	if (*at == node) {
+		*at = node->space;
+	}
+}
+
 static void grow_nodes(directory_t *directory)
 {
 	struct node **old = directory->nodes;
 	size_t old_buckets = directory->node_buckets;
 	struct node **new = calloc(old_buckets * 2, sizeof(struct node *));
+	struct node **new_spaces = calloc(old_buckets * 2, sizeof(struct node *));
 
-	if (new == NULL) {
+	if (new == NULL || new_spaces == NULL) {
+		free(new);
+		free(new_spaces);
 		return; /* longer chains, nothing worse */
 	}
+	free(directory->spaces);
+	directory->spaces = new_spaces;
 	directory->nodes = new;
 	directory->node_buckets = old_buckets * 2;
 	for (size_t i = 0; i < old_buckets; i++) {
@@ -223,6 +270,7 @@ static void grow_nodes(directory_t *directory)
 			next = node->next;
 			node->next = *chain;
 			*chain = node;
+			space_add(directory, node);
 		}
 	}
 	free(old);
@@ -300,6 +348,7 @@ int directory_put(directory_t *directory, const struct directory_endpoint *endpo
 	*chain = node;
 	directory->node_count++;
 	directory->fingerprint += node->fingerprint;
+	space_add(directory, node);
 	links_add(directory, node);
 	return PR_OK;
 }
@@ -310,6 +359,7 @@ void directory_remove(directory_t *directory, const struct pr_uuid *id)
 		struct node *node = *at;
 		if (pr_uuid_equal(&node->endpoint.policy.id, id)) {
 			*at = node->next;
+			space_remove(directory, node);
 			links_remove(directory, node);
 			directory->fingerprint -= node->fingerprint;
 			directory->node_count--;
@@ -326,7 +376,7 @@ void directory_clear(directory_t *directory)
 			next = node->next;
 			free(node);
 		}
-		directory->nodes[i] = NULL;
+		directory->nodes[i] = directory->spaces[i] = NULL;
 	}
 	memset(directory->links, 0, directory->link_buckets * sizeof(struct link *));
 	directory->node_count = 0;
@@ -360,6 +410,49 @@ void directory_each(const directory_t *directory,
 			}
 		}
 	}
+}
+
+/* ---- who lives together ---- */
+
+void directory_each_sharer(const directory_t *directory, const struct directory_endpoint *endpoint,
+                           bool (*visit)(void *arg, const struct directory_endpoint *sharer),
+                           void *arg)
+{
+	if (!has_space(endpoint)) {
+		return;
+	}
+	for (struct node *node = *space_chain(directory, endpoint); node != NULL;
+	     node = node->space) {
+		const struct directory_endpoint *other = &node->endpoint;
+		if (other->namespace_inode == endpoint->namespace_inode &&
+		    pr_uuid_equal(&other->policy.host_id, &endpoint->policy.host_id) &&
+		    !pr_uuid_equal(&other->policy.id, &endpoint->policy.id) && !visit(arg, other)) {
+			return;
+		}
+	}
+}
+
+/* The host first, so that one of several is always the same. */
+static bool addressed_look(void *arg, const struct directory_endpoint *sharer)
+{
+	const struct directory_endpoint **found = arg;
+	bool host = sharer->policy.kind == POLICY_HOST;
+
+	if (sharer->address_count > 0 && ((*found)->address_count == 0 || host)) {
+		*found = sharer;
+	}
+	return !host;
+}
+
+const struct directory_endpoint *directory_addressed(const directory_t *directory,
+                                                     const struct directory_endpoint *endpoint)
+{
+	const struct directory_endpoint *found = endpoint;
+
+	if (endpoint->address_count == 0) {
+		directory_each_sharer(directory, endpoint, addressed_look, &found);
+	}
+	return found;
 }
 
 /* ---- look-up ---- */
@@ -441,7 +534,12 @@ enum directory_match directory_lookup(const directory_t *directory,
                                       const struct pr_addr *addr,
                                       const struct directory_endpoint **ret_endpoint)
 {
-	if (pr_addr_is_loopback(addr) || is_own(reporter, addr)) {
+	if (pr_addr_is_loopback(addr)) {
+		*ret_endpoint = reporter;
+		return DIRECTORY_FOUND;
+	}
+	reporter = directory_addressed(directory, reporter);
+	if (is_own(reporter, addr)) {
 		*ret_endpoint = reporter;
 		return DIRECTORY_FOUND;
 	}

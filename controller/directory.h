@@ -71,7 +71,10 @@ enum directory_match {
 /**
  * Whose is an address, seen by an endpoint? In this order: loopback and its own addresses: itself;
  * addresses in container networks of its host (where several have it, one in a network of its own;
- * then the host); global addresses (where several endpoints of one host have it, the host).
+ * then the host); global addresses (where several endpoints of one host have it, the host). A
+ * reporter without addresses sees what those see whose network namespace it lives in.
+ *
+ * Whoever else lives in the found one's namespace has the address, too: directory_each_sharer().
  *
  * @param ret_endpoint  Only for DIRECTORY_FOUND.
  */
@@ -79,6 +82,19 @@ enum directory_match directory_lookup(const directory_t *directory,
                                       const struct directory_endpoint *reporter,
                                       const struct pr_addr *addr,
                                       const struct directory_endpoint **ret_endpoint);
+
+/**
+ * Who lives in the same network namespace of the same host as this endpoint, itself left out (a
+ * host's host-network containers, the host of such a one, containers that joined another)? In no
+ * order; false stops.
+ */
+void directory_each_sharer(const directory_t *directory, const struct directory_endpoint *endpoint,
+                           bool (*visit)(void *arg, const struct directory_endpoint *sharer),
+                           void *arg);
+
+/** The endpoint itself, or, if it has no address of its own, who has one in its namespace. */
+const struct directory_endpoint *directory_addressed(const directory_t *directory,
+                                                     const struct directory_endpoint *endpoint);
 
 /** Does an address belong to a container network of a host, by exact address or prefix? */
 bool directory_is_local(const directory_t *directory, const struct pr_uuid *host,

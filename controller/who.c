@@ -21,15 +21,18 @@ static int who_room(struct who *who, size_t count)
 	return who->ends != NULL && who->endpoints != NULL ? PR_OK : PR_ENOMEM;
 }
 
-/* An endpoint is known by its first address, too. */
-static void who_add(struct who *who, const struct directory_endpoint *endpoint)
+/* An endpoint is known by its first address, too; a host-network container by its host's. */
+static void who_add(const struct call *call, struct who *who,
+                    const struct directory_endpoint *endpoint)
 {
 	struct policy_reach_end *end = &who->ends[who->count];
+	const struct directory_endpoint *addressed =
+		directory_addressed(call->admin->view.directory, endpoint);
 
 	end->id = endpoint->policy.id;
-	if (endpoint->address_count > 0) {
+	if (addressed->address_count > 0) {
 		end->has_address = true;
-		end->address = endpoint->addresses[0].addr;
+		end->address = addressed->addresses[0].addr;
 	}
 	who->endpoints[who->count++] = endpoint;
 }
@@ -45,7 +48,7 @@ static int who_everybody(struct call *call, struct who *who)
 	}
 	names_sort(&names);
 	for (size_t i = 0; i < names.count; i++) {
-		who_add(who, names.found[i]);
+		who_add(call, who, names.found[i]);
 	}
 	who->count++; /* nobody who is enrolled */
 	return PR_OK;
@@ -67,7 +70,7 @@ static int who_members(struct call *call, const struct draft_view *view, const c
 		const struct directory_endpoint *endpoint =
 			directory_find(call->admin->view.directory, &ids[i]);
 		if (endpoint != NULL) {
-			who_add(who, endpoint);
+			who_add(call, who, endpoint);
 		} else {
 			who->ends[who->count++].id = ids[i]; /* not enrolled yet */
 		}
@@ -96,22 +99,51 @@ static bool holder_look(void *arg, const struct directory_endpoint *endpoint)
 	return true;
 }
 
+struct sharing {
+	const struct call *call;
+	struct who *who;
+};
+
+static bool sharer_count(void *arg, const struct directory_endpoint *sharer)
+{
+	(void)sharer;
+	(*(size_t *)arg)++;
+	return true;
+}
+
+static bool sharer_add(void *arg, const struct directory_endpoint *sharer)
+{
+	const struct sharing *sharing = arg;
+
+	who_add(sharing->call, sharing->who, sharer);
+	return true;
+}
+
 static int who_address(struct call *call, const struct pr_addr *addr, struct who *who)
 {
+	const directory_t *directory = call->admin->view.directory;
 	struct holder holder = { .addr = addr };
-	int ret = who_room(who, 1);
+	struct sharing sharing = { call, who };
+	size_t count = 1;
 
+	directory_each(directory, holder_look, &holder);
+	if (holder.count == 1) {
+		directory_each_sharer(directory, holder.endpoint, sharer_count, &count);
+	}
+	int ret = who_room(who, count);
 	if (ret != PR_OK) {
 		return ret;
 	}
-	directory_each(call->admin->view.directory, holder_look, &holder);
 	if (holder.count == 1) {
-		who_add(who, holder.endpoint);
+		who_add(call, who, holder.endpoint);
+		directory_each_sharer(directory, holder.endpoint, sharer_add, &sharing);
 	} else {
 		who->count = 1;
 	}
-	who->ends[0].has_address = true;
-	who->ends[0].address = *addr;
+	for (size_t i = 0; i < who->count; i++) {
+		who->ends[i].has_address = true;
+		who->ends[i].address = *addr;
+	}
 	return PR_OK;
 }
 
@@ -139,7 +171,7 @@ int who_find(struct call *call, const struct draft_view *view, const char *word,
 		ret = who_room(ret_who, 1);
 	}
 	if (ret == PR_OK) {
-		who_add(ret_who, endpoint);
+		who_add(call, ret_who, endpoint);
 	}
 	return ret;
 }

@@ -19,9 +19,9 @@ struct who {
 void who_done(struct who *who);
 
 /**
- * A group of the policy (its members), an address (whoever has it; nobody who is enrolled
- * otherwise), `external` (nobody who is enrolled), or the name of one endpoint. "" is everybody,
- * and who is not enrolled behind them.
+ * A group of the policy (its members), an address (whoever has it, host-network
+ * containers of a host included; nobody who is enrolled otherwise), `external` (nobody who is
+ * enrolled), or the name of one endpoint. "" is everybody, and who is not enrolled behind them.
  *
  * @retval PR_ENOENT  Said: nobody, or a group without members.
  * @retval PR_EAMBIG  Said.

@@ -111,14 +111,22 @@ static uint32_t endpoint_find(const gate_t *gate, const struct pr_uuid *id)
 	return ENDPOINT_NONE;
 }
 
-static uint32_t endpoint_of_slot(const gate_t *gate, uint32_t slot)
+/* Whose the namespace is: one that is no guest; the host comes before its guests. */
+static uint32_t primary_of_slot(const gate_t *gate, uint32_t slot)
 {
+	uint32_t found = ENDPOINT_NONE;
+
 	for (uint32_t i = 0; i < PART_NAMESPACE_MAX; i++) {
-		if (gate->endpoints[i].used && gate->endpoints[i].slot == slot) {
+		const struct gate_endpoint *endpoint = &gate->endpoints[i];
+		if (!endpoint->used || endpoint->slot != slot) {
+			continue;
+		}
+		if (!endpoint->guest) {
 			return i;
 		}
+		found = found == ENDPOINT_NONE ? i : found;
 	}
-	return ENDPOINT_NONE;
+	return found;
 }
 
 static uint32_t endpoint_free(const gate_t *gate)
@@ -134,6 +142,52 @@ static uint32_t endpoint_free(const gate_t *gate)
 bool gate_endpoint_is_ours(const gate_t *gate, const struct pr_uuid *id)
 {
 	return endpoint_find(gate, id) != ENDPOINT_NONE;
+}
+
+uint32_t gate_endpoint_index(const gate_t *gate, uint32_t slot, const struct part_owner *owner)
+{
+	const struct gate_space *space = gate->spaces[slot];
+	uint32_t index = ENDPOINT_NONE;
+
+	switch (owner->place) {
+	case PART_PLACE_MAIN:
+		/* Guests whose host went are equals: what is of none of them is nobody's. */
+		return space->endpoints > 1 && gate->endpoints[space->primary].guest
+		               ? ENDPOINT_NONE
+		               : space->primary;
+	case PART_PLACE_CONTAINER:
+		if (pr_uuid_equal(&gate->endpoints[space->primary].id, &owner->container)) {
+			return space->primary; /* alone, mostly */
+		}
+		index = endpoint_find(gate, &owner->container);
+		return index != ENDPOINT_NONE && gate->endpoints[index].slot == slot
+		               ? index
+		               : ENDPOINT_NONE;
+	default:
+		return ENDPOINT_NONE;
+	}
+}
+
+struct pr_uuid gate_endpoint_of(const gate_t *gate, uint32_t slot, const struct part_owner *owner)
+{
+	uint32_t index = ENDPOINT_NONE;
+
+	if (slot < PART_NAMESPACE_MAX && gate->spaces[slot] != NULL) {
+		index = gate_endpoint_index(gate, slot, owner);
+	}
+	return index != ENDPOINT_NONE ? gate->endpoints[index].id : (struct pr_uuid){ { 0 } };
+}
+
+bool gate_space_enforced(const gate_t *gate, uint32_t slot)
+{
+	for (uint32_t i = 0; i < PART_NAMESPACE_MAX; i++) {
+		const struct gate_endpoint *endpoint = &gate->endpoints[i];
+		if (endpoint->used && endpoint->slot == slot &&
+		    endpoint->mode == CODEC_MODE_ENFORCE) {
+			return true;
+		}
+	}
+	return false;
 }
 
 static int endpoint_put(gate_t *gate, const struct part_namespace *space)
@@ -156,10 +210,8 @@ static int endpoint_put(gate_t *gate, const struct part_namespace *space)
 		gate->spaces[space->slot]->endpoints++;
 	}
 	gate->endpoints[index].mode = space->mode;
-	/* Whoever came first: for the host's namespace that is the host. */
-	if (gate->spaces[space->slot]->primary == ENDPOINT_NONE) {
-		gate->spaces[space->slot]->primary = index;
-	}
+	gate->endpoints[index].guest = space->guest;
+	gate->spaces[space->slot]->primary = primary_of_slot(gate, space->slot);
 	return PR_OK;
 }
 
@@ -244,9 +296,8 @@ void gate_endpoint_remove(gate_t *gate, const struct pr_uuid *endpoint)
 	}
 	gate->endpoints[index].used = false;
 	space->endpoints--;
-	if (space->primary == index) {
-		space->primary = endpoint_of_slot(gate, slot);
-	}
+	space->primary = primary_of_slot(gate, slot);
+	decided_expire(gate->decided);
 }
 
 static void end_question(gate_t *gate, struct pending_question *question)

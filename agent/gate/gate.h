@@ -79,6 +79,7 @@ struct gate_outlet {
 	X(questions_asked,     "questions", "requests handed to the speaker")                      \
 	X(questions_answered,  "questions", "settled by a verdict")                                \
 	X(questions_built_in,  "questions", "of the lifeline: allowed without asking")             \
+	X(questions_nobody,    "questions", "whose process cannot be told to an endpoint of its namespace: denied") \
 	X(questions_late,      "questions", "settled by the deadline")                             \
 	X(questions_lost,      "questions", "settled at once: no controller for longer than the deadline") \
 	X(questions_ended,     "questions", "settled because their namespace or the agent ended")  \
@@ -143,6 +144,11 @@ void gate_destroy(gate_t **gate_p);
 int gate_namespace_add(gate_t *gate, const struct part_namespace *space) _must_check_;
 /** An endpoint's mode changed. Unknown endpoints are ignored. */
 void gate_mode_set(gate_t *gate, const struct pr_uuid *endpoint, uint8_t mode);
+/**
+ * To which endpoint of its namespace does a process belong? Zero: that cannot be told. Such a
+ * packet is nobody's: denied if any endpoint of the namespace is in enforce.
+ */
+struct pr_uuid gate_endpoint_of(const gate_t *gate, uint32_t slot, const struct part_owner *owner);
 /** An endpoint is gone; its namespace stays watched for others. */
 void gate_endpoint_remove(gate_t *gate, const struct pr_uuid *endpoint);
 /** A namespace is gone: its open questions are settled as denied, its descriptors closed. */

@@ -24,13 +24,14 @@ struct gate_endpoint {
 	uint32_t slot;
 	uint8_t mode; /* enum CODEC_MODE_* */
 	enum part_lost_mode lost;
+	bool guest; /* in another's namespace */
 	bool used;
 };
 
 /** A namespace that we watch. */
 struct gate_space {
 	bool is_host;
-	uint32_t primary; /* endpoint that packets belong to unless their process says otherwise */
+	uint32_t primary; /* the main endpoint: whose the namespace is */
 	uint32_t endpoints;
 	struct gate_verdicts verdicts; /* answers of this turn */
 };
@@ -93,6 +94,10 @@ struct gate_outcome {
 };
 
 /* gate.c */
+/** Whose is a process of this namespace? ENDPOINT_NONE: it cannot be told. */
+uint32_t gate_endpoint_index(const gate_t *gate, uint32_t slot, const struct part_owner *owner);
+/** Are packets of this namespace held because of one of its endpoints? */
+bool gate_space_enforced(const gate_t *gate, uint32_t slot);
 /** Do we speak for this endpoint? */
 bool gate_endpoint_is_ours(const gate_t *gate, const struct pr_uuid *id);
 

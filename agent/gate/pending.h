@@ -43,9 +43,14 @@ struct pending_question {
 	uint64_t asked_ns;     /* monotonic */
 	uint64_t seen_wall_ns; /* for the event */
 	uint32_t endpoint;     /* index of the reporter in the gate's table of endpoints */
+	uint32_t to_endpoint;  /* both ends: of who takes it */
 	uint32_t pid;          /* at the reporting end */
 	uint8_t owner_unknown; /* enum CODEC_UNKNOWN_* */
-	bool translated;       /* the request's wire destination is what was translated */
+	uint32_t to_pid;       /* both ends: the same of who takes it */
+	uint8_t to_unknown;
+	bool nobody;     /* no endpoint of its namespace can be told */
+	bool closed;     /* nobody listens, and whoever did so next might be another */
+	bool translated; /* the request's wire destination is what was translated */
 	struct pending_decision decision;
 
 	/* the table's own */

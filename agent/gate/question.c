@@ -38,7 +38,9 @@ void gate_question_seen(gate_t *gate, struct pending_question *question,
 	                                 : CODEC_END_FAR;
 	request->held = arrival->held;
 	request->proto = key->proto;
-	request->reporter = gate->endpoints[space->primary].id;
+	if (space->endpoints < 2) {
+		request->reporter = gate->endpoints[space->primary].id;
+	}
 	request->src = key->src;
 	/* Pings of several processes or containers of a host differ by nothing else. */
 	request->src_port = key->icmp_id != 0 ? key->icmp_id : key->src_port;
@@ -75,24 +77,48 @@ static void to_fill(struct codec_request *request, const struct part_owner *owne
 	memcpy(request->to_exe, owner->exe, sizeof(request->to_exe));
 }
 
-/* Several endpoints share a namespace: the process's control group tells whose packet it is. */
-static void reporter_refine(gate_t *gate, struct pending_question *question,
-                            const struct part_owner *owner)
+/* Whose packet is it? The namespace's main endpoint's only if that is known. */
+static void reporter_set(gate_t *gate, struct pending_question *question,
+                         const struct part_owner *owner)
 {
-	const struct gate_space *space = gate->spaces[question->key.slot];
+	uint32_t index = gate_endpoint_index(gate, question->key.slot, owner);
 
-	if (space->endpoints < 2 || pr_uuid_is_null(&owner->container)) {
+	question->nobody = index == ENDPOINT_NONE;
+	if (question->nobody) {
+		question->request.reporter = (struct pr_uuid){ { 0 } };
 		return;
 	}
-	for (uint32_t i = 0; i < PART_NAMESPACE_MAX; i++) {
-		const struct gate_endpoint *endpoint = &gate->endpoints[i];
-		if (endpoint->used && endpoint->slot == question->key.slot &&
-		    pr_uuid_equal(&endpoint->id, &owner->container)) {
-			question->endpoint = i;
-			question->request.reporter = endpoint->id;
-			return;
-		}
+	question->endpoint = index;
+	question->request.reporter = gate->endpoints[index].id;
+}
+
+/* Both ends are here, but perhaps of two endpoints. */
+static void taker_set(gate_t *gate, struct pending_question *question,
+                      const struct part_owner *owner)
+{
+	uint32_t index = gate_endpoint_index(gate, question->key.slot, owner);
+
+	question->nobody = question->nobody || index == ENDPOINT_NONE;
+	question->to_pid = owner->pid;
+	question->to_unknown = owner->unknown;
+	if (index != ENDPOINT_NONE) {
+		question->to_endpoint = index;
+		question->request.to_endpoint = gate->endpoints[index].id;
 	}
+}
+
+/*
+ * Nobody listens: the main endpoint's policy answers. Until the packet is let in somebody else of a
+ * shared namespace may listen there, so what is allowed is refused as the kernel would have done.
+ */
+static bool is_closed(const gate_t *gate, const struct pending_question *question,
+                      const struct part_owner *listener)
+{
+	uint8_t proto = question->request.proto;
+
+	return gate->spaces[question->key.slot]->endpoints > 1 &&
+	       listener->unknown == CODEC_UNKNOWN_NO_LISTENER &&
+	       (proto == IPPROTO_TCP || proto == IPPROTO_UDP || proto == IPPROTO_UDPLITE);
 }
 
 /*
@@ -169,16 +195,19 @@ void gate_question_fill(gate_t *gate, struct pending_question *question,
 		from_fill(request, &owner);
 		peer_fill(question, &owner);
 		owner_keep(question, &owner);
-		reporter_refine(gate, question, &owner);
+		reporter_set(gate, question, &owner);
 	}
 	if (request->end != CODEC_END_NEAR) {
 		owner = (struct part_owner){ .uid = CODEC_NO_UID,
 			                     .unknown = CODEC_UNKNOWN_NOT_TRIED };
 		attribution->listener(attribution->context, arrival->slot, &flow, &owner);
 		to_fill(request, &owner);
+		question->closed = is_closed(gate, question, &owner);
 		if (request->end == CODEC_END_FAR) {
 			owner_keep(question, &owner);
-			reporter_refine(gate, question, &owner);
+			reporter_set(gate, question, &owner);
+		} else {
+			taker_set(gate, question, &owner);
 		}
 	}
 }

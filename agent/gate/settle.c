@@ -101,11 +101,12 @@ static uint32_t latency_us(const gate_t *gate, const struct pending_question *qu
 	return us > UINT32_MAX ? UINT32_MAX : (uint32_t)us;
 }
 
-void gate_event_record(gate_t *gate, const struct pending_question *question,
-                       const struct gate_outcome *outcome)
+static void event_record_end(gate_t *gate, const struct pending_question *question,
+                             const struct gate_outcome *outcome, bool near)
 {
 	const struct codec_request *request = &question->request;
-	bool near = request->end != CODEC_END_FAR;
+	bool taker = request->end == CODEC_END_BOTH && !near;
+	uint8_t owner_unknown = taker ? question->to_unknown : question->owner_unknown;
 	struct codec_event event = {
 		.time_wall_ns = question->seen_wall_ns,
 		.latency_us = latency_us(gate, question),
@@ -118,7 +119,7 @@ void gate_event_record(gate_t *gate, const struct pending_question *question,
 		.src_endpoint = outcome->src_endpoint,
 		.dst_endpoint = outcome->dst_endpoint,
 		.uid = near ? request->from_uid : request->to_uid,
-		.pid = question->pid,
+		.pid = taker ? question->to_pid : question->pid,
 		.unknown = outcome->unknown,
 		.verdict = event_verdict(outcome),
 		.mode = outcome->mode,
@@ -134,12 +135,26 @@ void gate_event_record(gate_t *gate, const struct pending_question *question,
 	}
 	memcpy(event.user, near ? request->from_user : request->to_user, sizeof(event.user));
 	memcpy(event.exe, near ? request->from_exe : request->to_exe, sizeof(event.exe));
-	if (question->owner_unknown != CODEC_UNKNOWN_NONE) {
-		event.unknown = question->owner_unknown;
+	if (owner_unknown != CODEC_UNKNOWN_NONE) {
+		event.unknown = owner_unknown;
 	}
 	gate->counters.events++;
-	completeness_add(&gate->completeness, &event, question->owner_unknown, outcome->unknown);
+	completeness_add(&gate->completeness, &event, owner_unknown, outcome->unknown);
 	gate->outlet.event(gate->outlet.context, &event);
+}
+
+void gate_event_record(gate_t *gate, const struct pending_question *question,
+                       const struct gate_outcome *outcome)
+{
+	const struct codec_request *request = &question->request;
+
+	event_record_end(gate, question, outcome, request->end != CODEC_END_FAR);
+	/* Between two endpoints of one namespace each end has its own. */
+	if (request->end == CODEC_END_BOTH && !question->nobody &&
+	    !pr_uuid_is_null(&request->to_endpoint) &&
+	    !pr_uuid_equal(&request->reporter, &request->to_endpoint)) {
+		event_record_end(gate, question, outcome, false);
+	}
 }
 
 struct gate_outcome gate_outcome_own(const gate_t *gate, const struct codec_request *request,
@@ -156,7 +171,8 @@ struct gate_outcome gate_outcome_own(const gate_t *gate, const struct codec_requ
 		outcome.src_endpoint = request->reporter;
 	}
 	if (request->end != CODEC_END_NEAR) {
-		outcome.dst_endpoint = request->reporter;
+		outcome.dst_endpoint =
+			request->end == CODEC_END_BOTH ? request->to_endpoint : request->reporter;
 	}
 	return outcome;
 }
@@ -169,10 +185,14 @@ static void answer_waiting(const struct pending_question *question,
 	gate_answer(arg, packet, question->decision.action);
 }
 
-/* A denial for want of an answer, or of the near end's word, is asked again at the next repeat. */
+/*
+ * A denial for want of an answer, of the near end's word or of who it is, is asked again at the
+ * next repeat.
+ */
 static bool reusable(const struct gate_outcome *outcome, uint8_t done)
 {
-	if (done != CODEC_ACTION_ALLOW && outcome->unknown == CODEC_UNKNOWN_NO_NOTICE) {
+	if (done != CODEC_ACTION_ALLOW && (outcome->unknown == CODEC_UNKNOWN_NO_NOTICE ||
+	                                   outcome->unknown == CODEC_UNKNOWN_ENDPOINT)) {
 		return false;
 	}
 	return done == CODEC_ACTION_ALLOW || outcome->decided_by == CODEC_DECIDED_BY_WORKER ||
@@ -184,6 +204,9 @@ void gate_settle(gate_t *gate, struct pending_question *question,
                  const struct gate_outcome *outcome)
 {
 	uint8_t done = outcome->mode == CODEC_MODE_ENFORCE ? outcome->action : CODEC_ACTION_ALLOW;
+	bool refused = question->closed && done == CODEC_ACTION_ALLOW && pending_holds(question) &&
+	               gate_space_enforced(gate, question->key.slot);
+	done = refused ? CODEC_ACTION_REJECT : done;
 	struct decided_outcome remembered = {
 		.action = done,
 		.verdict = event_verdict(outcome),
@@ -197,26 +220,48 @@ void gate_settle(gate_t *gate, struct pending_question *question,
 		gate_event_record(gate, question, outcome);
 	}
 	decided_put(gate->decided, &question->key, &remembered, gate->now_ns,
-	            reusable(outcome, done) ? gate->now_ns + gate->config.decided_ns
-	                                    : DECIDED_NEVER_REUSE);
+	            !refused && reusable(outcome, done) ? gate->now_ns + gate->config.decided_ns
+	                                                : DECIDED_NEVER_REUSE);
 	question->decision.action = done;
 	question->decision.decided_by = outcome->decided_by;
 	pending_release(gate->pending, question, answer_waiting, gate);
 }
 
+/* What an endpoint's lost mode comes to. One that has gone meanwhile denies. */
+struct lost {
+	bool bites, denies;
+};
+
+static void lost_add(const gate_t *gate, uint32_t index, const struct pr_uuid *id,
+                     struct lost *lost)
+{
+	const struct gate_endpoint *endpoint = &gate->endpoints[index];
+	bool there = endpoint->used && pr_uuid_equal(&endpoint->id, id);
+
+	if (!there || endpoint->mode == CODEC_MODE_ENFORCE) {
+		lost->bites = true;
+		lost->denies |= !there || endpoint->lost != PART_LOST_ALLOW;
+	}
+}
+
 void gate_settle_lost(gate_t *gate, struct pending_question *question)
 {
-	const struct gate_endpoint *endpoint = &gate->endpoints[question->endpoint];
+	const struct codec_request *request = &question->request;
+	struct lost lost = { 0 };
 	struct gate_outcome outcome = gate_outcome_own(
 		gate, &question->request, CODEC_ACTION_DENY,
 		gate->reachable ? CODEC_DECIDED_BY_DEADLINE : CODEC_DECIDED_BY_LOST_CONTROLLER);
 
 	/* LAST_KNOWN answers from leases; without one it denies. */
-	if (!pending_holds(question) || endpoint->mode != CODEC_MODE_ENFORCE) {
+	lost_add(gate, question->endpoint, &request->reporter, &lost);
+	if (request->end == CODEC_END_BOTH) {
+		lost_add(gate, question->to_endpoint, &request->to_endpoint, &lost);
+	}
+	if (!pending_holds(question) || !lost.bites) {
 		outcome.action = CODEC_ACTION_ALLOW;
 		outcome.mode = CODEC_MODE_OBSERVE;
 		outcome.decided_by = CODEC_DECIDED_BY_OBSERVE;
-	} else if (endpoint->lost == PART_LOST_ALLOW) {
+	} else if (!lost.denies) {
 		outcome.action = CODEC_ACTION_ALLOW;
 	}
 	gate_settle(gate, question, &outcome);

@@ -24,8 +24,9 @@ static bool may_be_translated(const gate_t *gate, const struct pending_question 
 {
 	return question->request.end == CODEC_END_NEAR &&
 	       !gate->spaces[question->key.slot]->is_host && question->request.src_port != 0 &&
-	       !pr_uuid_is_null(&outcome->dst_endpoint) &&
-	       !gate_endpoint_is_ours(gate, &outcome->dst_endpoint);
+	       (outcome->unknown == CODEC_UNKNOWN_ENDPOINT || /* of several that share it */
+	        (!pr_uuid_is_null(&outcome->dst_endpoint) &&
+	         !gate_endpoint_is_ours(gate, &outcome->dst_endpoint)));
 }
 
 void gate_sources_add(gate_t *gate, const struct pending_question *question,

@@ -83,6 +83,23 @@ static void built_in_settle(gate_t *gate, struct pending_question *question)
 	gate_settle(gate, question, &outcome);
 }
 
+/*
+ * Its process is of a container that is not known (yet), of one only in part, or cannot be found
+ * where several endpoints live: no policy is asked for it, and none of them gets its benefit.
+ */
+static void nobody_settle(gate_t *gate, struct pending_question *question)
+{
+	struct gate_outcome outcome = gate_outcome_own(gate, &question->request, CODEC_ACTION_DENY,
+	                                               CODEC_DECIDED_BY_BUILT_IN);
+
+	gate->counters.questions_nobody++;
+	outcome.unknown = CODEC_UNKNOWN_ENDPOINT;
+	if (!gate_space_enforced(gate, question->key.slot)) {
+		outcome.mode = CODEC_MODE_OBSERVE;
+	}
+	gate_settle(gate, question, &outcome);
+}
+
 static void question_open(gate_t *gate, const struct gate_arrival *arrival)
 {
 	struct pending_question *question = NULL;
@@ -108,6 +125,8 @@ static void question_open(gate_t *gate, const struct gate_arrival *arrival)
 	struct part_flow flow = gate_flow_of(arrival);
 	if (gate_lifeline_fits(gate, arrival->slot, &flow)) {
 		built_in_settle(gate, question);
+	} else if (question->nobody) {
+		nobody_settle(gate, question);
 	} else if (gate_lease_find(gate, &question->request, &verdict)) {
 		gate_verdict(gate, &verdict);
 	} else if (lost_for_long(gate)) {

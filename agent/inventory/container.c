@@ -158,7 +158,9 @@ int container_read(const json_t *inspected, const struct host_facts *facts,
 		.id = pr_uuid_of_container(container_id),
 		.pid = (int32_t)json_integer_value(json_object_get(state, "Pid")),
 		.host_network = strcmp(mode, "host") == 0,
+		.joined = strncmp(mode, "container:", sizeof("container:") - 1) == 0,
 	};
+	(void)snprintf(change.container_id, sizeof(change.container_id), "%s", container_id);
 	if (json_is_true(json_object_get(state, "Running")) && change.pid > 0) {
 		change.kind = INVENTORY_UP;
 		change.endpoint = endpoint_of(inspected, facts, &change.id);

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "agent/inventory/internal.h"
+#include "base/cgroup.h"
 #include "base/clock.h"
 #include "base/err.h"
 #include "base/process.h"
@@ -18,10 +19,11 @@
 
 #define REFRESH_MS 2000
 
-/* A running container with a network of its own. */
+/* A running container. */
 struct running {
 	struct running *next;
 	char id[65];
+	bool guest; /* it has no network of its own */
 	pid_t pid;
 	uint64_t listeners; /* fingerprint of what was sent */
 };
@@ -97,7 +99,7 @@ static void host_refresh(inventory_t *inventory)
 	}
 	codec_doc_t *doc = host_endpoint(&inventory->facts);
 	if (doc != NULL && inventory->listeners != NULL) {
-		(void)listeners_add(inventory->listeners, 0, doc);
+		(void)listeners_add(inventory->listeners, 0, NULL, doc);
 	}
 	if (doc != NULL && inventory->utmp_path[0] != '\0') {
 		sessions_add(inventory->utmp_path, doc);
@@ -123,6 +125,17 @@ static void host_refresh(inventory_t *inventory)
 	                                                   .endpoint = doc });
 }
 
+/* Its control group, for people and selectors. */
+static void groups_add(struct inventory_change *change)
+{
+	char own[PR_CGROUP_TEXT_BYTES], path[PR_CGROUP_TEXT_BYTES];
+
+	if (pr_cgroup_own_read(change->pid, change->container_id, own, sizeof(own))) {
+		pr_cgroup_shown(own, path, sizeof(path));
+		codec_doc_set_text(change->endpoint, CODEC_ENDPOINT_CGROUP, path);
+	}
+}
+
 static void process_facts_add(struct inventory_change *change)
 {
 	char path[64];
@@ -133,6 +146,7 @@ static void process_facts_add(struct inventory_change *change)
 	if (stat(path, &namespace) == 0) {
 		codec_doc_set_u64(change->endpoint, CODEC_ENDPOINT_NAMESPACE, namespace.st_ino);
 	}
+	groups_add(change);
 }
 
 /* ---- running containers ---- */
@@ -150,13 +164,15 @@ static void running_remove(inventory_t *inventory, const char *id)
 }
 
 /* Out of memory: its listeners are not followed until it is listed again. */
-static void running_put(inventory_t *inventory, const char *id, pid_t pid, uint64_t listeners)
+static void running_put(inventory_t *inventory, const char *id, pid_t pid, bool guest,
+                        uint64_t listeners)
 {
 	running_remove(inventory, id);
 	struct running *running = calloc(1, sizeof(*running));
 	if (running != NULL) {
 		(void)snprintf(running->id, sizeof(running->id), "%s", id);
 		running->pid = pid;
+		running->guest = guest;
 		running->listeners = listeners;
 		running->next = inventory->running;
 		inventory->running = running;
@@ -172,16 +188,25 @@ static void running_done(inventory_t *inventory)
 	}
 }
 
-/* The listeners of a container's own namespace. */
+/* The listeners of a container's own namespace, or its own in one that it shares. */
 static void container_listeners(inventory_t *inventory, const char *id,
                                 const struct inventory_change *change)
 {
-	if (change->kind != INVENTORY_UP || change->host_network || inventory->listeners == NULL) {
+	bool guest = change->host_network || change->joined;
+
+	if (change->kind != INVENTORY_UP || inventory->listeners == NULL) {
 		running_remove(inventory, id);
+		if (inventory->listeners != NULL) {
+			listeners_guest_remove(inventory->listeners, id);
+		}
 		return;
 	}
-	running_put(inventory, id, change->pid,
-	            listeners_add(inventory->listeners, change->pid, change->endpoint));
+	if (guest) {
+		listeners_guest_set(inventory->listeners, id, change->pid);
+	}
+	running_put(inventory, id, change->pid, guest,
+	            listeners_add(inventory->listeners, change->pid, guest ? id : NULL,
+	                          change->endpoint));
 }
 
 static int container_refresh(inventory_t *inventory, docker_t *docker, const char *id)
@@ -225,7 +250,8 @@ static int containers_look(inventory_t *inventory, docker_t *docker)
 	/* A refresh takes the container out of the list and puts it in front: next stays. */
 	for (struct running *at = inventory->running; at != NULL && ret == PR_OK;) {
 		struct running *next = at->next;
-		uint64_t now = listeners_look(inventory->listeners, at->pid);
+		uint64_t now =
+			listeners_look(inventory->listeners, at->pid, at->guest ? at->id : NULL);
 		if (now != 0 && now != at->listeners) {
 			(void)snprintf(id, sizeof(id), "%s", at->id);
 			ret = container_refresh(inventory, docker, id);
@@ -317,6 +343,9 @@ static int event_handle(inventory_t *inventory, docker_t *docker, const json_t *
 	}
 	if (strcmp(action, "destroy") == 0 && strlen(id) == 64) {
 		running_remove(inventory, id);
+		if (inventory->listeners != NULL) {
+			listeners_guest_remove(inventory->listeners, id);
+		}
 		change_push(inventory,
 		            &(struct inventory_change){ .kind = INVENTORY_GONE,
 		                                        .id = pr_uuid_of_container(id) });

@@ -43,6 +43,8 @@ struct inventory_change {
 	int32_t pid;           /* UP: a process in its network namespace */
 	uint64_t start_ticks;  /* UP: of pid, field 22 of /proc/PID/stat */
 	bool host_network;     /* UP: it lives in the host's namespace */
+	bool joined;           /* UP: it lives in another container's */
+	char container_id[65]; /* UP: as the engine has it */
 	bool engine_up;        /* ENGINE */
 	codec_doc_t *endpoint; /* HOST, UP: an ENDPOINT document; the receiver destroys it */
 	char text[160];        /* ENGINE: why it is not reachable */

@@ -18,6 +18,7 @@
 #include <unistd.h>
 
 #include "agent/inventory/listeners.h"
+#include "base/cgroup.h"
 #include "base/err.h"
 
 #define LOG_COMPONENT "inventory"
@@ -36,6 +37,13 @@ struct known {
 	pid_t pid;
 	bool looked_for, seen;
 	char process[PROCESS_BYTES];
+	char guest[PR_CGROUP_ID_BYTES]; /* whose it is; empty: no guest's */
+};
+
+/* A container in a namespace that is not its own. */
+struct guest {
+	char id[PR_CGROUP_ID_BYTES];
+	char *own; /* its control groups */
 };
 
 /* One socket of the namespace that is being looked at. */
@@ -51,6 +59,8 @@ struct listeners {
 	size_t known_count, known_room;
 	struct found found[LISTENERS_MAX];
 	size_t found_count;
+	struct guest *guests;
+	size_t guest_count;
 	bool lost; /* the thread could not come back: never again */
 };
 
@@ -72,9 +82,86 @@ void listeners_destroy(listeners_t **listeners_p)
 {
 	if (*listeners_p != NULL) {
 		pr_fd_close(&(*listeners_p)->host_fd);
+		for (size_t i = 0; i < (*listeners_p)->guest_count; i++) {
+			free((*listeners_p)->guests[i].own);
+		}
+		free((*listeners_p)->guests);
 		free((*listeners_p)->known);
 		free(*listeners_p);
 		*listeners_p = NULL;
+	}
+}
+
+/* ---- guests ---- */
+
+void listeners_guest_remove(listeners_t *listeners, const char *container_id)
+{
+	for (size_t i = 0; i < listeners->guest_count; i++) {
+		if (strcmp(listeners->guests[i].id, container_id) == 0) {
+			free(listeners->guests[i].own);
+			listeners->guests[i] = listeners->guests[--listeners->guest_count];
+			return;
+		}
+	}
+}
+
+void listeners_guest_set(listeners_t *listeners, const char *container_id, pid_t pid)
+{
+	char own[PR_CGROUP_TEXT_BYTES];
+
+	if (!pr_cgroup_own_read(pid, container_id, own, sizeof(own))) {
+		listeners_guest_remove(listeners, container_id);
+		return;
+	}
+	for (size_t i = 0; i < listeners->guest_count; i++) {
+		if (strcmp(listeners->guests[i].id, container_id) == 0 &&
+		    strcmp(listeners->guests[i].own, own) == 0) {
+			return;
+		}
+	}
+	listeners_guest_remove(listeners, container_id);
+	char *copy = strdup(own);
+	struct guest *grown =
+		realloc(listeners->guests, (listeners->guest_count + 1) * sizeof(*grown));
+	listeners->guests = grown != NULL ? grown : listeners->guests;
+	if (copy == NULL || grown == NULL) {
+		free(copy);
+		return; /* its listeners show as its neighbour's */
+	}
+	struct guest *guest = &listeners->guests[listeners->guest_count++];
+	*guest = (struct guest){ .own = copy };
+	(void)snprintf(guest->id, sizeof(guest->id), "%s", container_id);
+	/* Who holds what was seen before has to be looked at again. */
+	for (size_t i = 0; i < listeners->known_count; i++) {
+		listeners->known[i].looked_for = false;
+		listeners->known[i].pid = 0;
+	}
+}
+
+static void guest_read(const listeners_t *listeners, int process,
+                       char guest[static PR_CGROUP_ID_BYTES])
+{
+	char text[PR_CGROUP_TEXT_BYTES];
+	size_t used = 0;
+
+	guest[0] = '\0';
+	if (listeners->guest_count == 0) {
+		return;
+	}
+	_cleanup_(pr_fd_close) int fd = openat(process, "cgroup", O_RDONLY | O_CLOEXEC);
+	while (fd >= 0 && used < sizeof(text) - 1) {
+		ssize_t got = read(fd, text + used, sizeof(text) - 1 - used);
+		if (got <= 0) {
+			break;
+		}
+		used += (size_t)got;
+	}
+	text[used] = '\0';
+	for (size_t i = 0; i < listeners->guest_count; i++) {
+		if (pr_cgroup_compare(listeners->guests[i].own, text) == PR_CGROUP_INSIDE) {
+			memcpy(guest, listeners->guests[i].id, PR_CGROUP_ID_BYTES);
+			return;
+		}
 	}
 }
 
@@ -276,6 +363,7 @@ static void descriptor_look(listeners_t *listeners, int process, pid_t pid, int 
 	if (known != NULL && !known->looked_for && known->pid == 0) {
 		known->pid = pid;
 		process_read(process, known->process);
+		guest_read(listeners, process, known->guest);
 	}
 }
 
@@ -381,6 +469,13 @@ static void line_format(const listeners_t *listeners, const struct found *found,
 	}
 }
 
+static bool is_of(const listeners_t *listeners, const struct found *found, const char *guest)
+{
+	const struct known *known = known_find(listeners, found->inode);
+
+	return strcmp(known != NULL ? known->guest : "", guest != NULL ? guest : "") == 0;
+}
+
 static uint64_t hash_add(uint64_t hash, const char *text)
 {
 	for (; *text != '\0'; text++) {
@@ -389,7 +484,7 @@ static uint64_t hash_add(uint64_t hash, const char *text)
 	return (hash ^ '\n') * 0x100000001b3ULL;
 }
 
-uint64_t listeners_add(listeners_t *listeners, pid_t pid, codec_doc_t *endpoint)
+uint64_t listeners_add(listeners_t *listeners, pid_t pid, const char *guest, codec_doc_t *endpoint)
 {
 	uint64_t hash = 0xcbf29ce484222325ULL;
 	char line[LINE_BYTES], last[LINE_BYTES] = "";
@@ -404,6 +499,9 @@ uint64_t listeners_add(listeners_t *listeners, pid_t pid, codec_doc_t *endpoint)
 	}
 	qsort(listeners->found, listeners->found_count, sizeof(*listeners->found), found_compare);
 	for (size_t i = 0; i < listeners->found_count; i++) {
+		if (!is_of(listeners, &listeners->found[i], guest)) {
+			continue;
+		}
 		line_format(listeners, &listeners->found[i], line);
 		if (strcmp(line, last) != 0) {
 			hash = hash_add(hash, line);
@@ -421,7 +519,7 @@ bool listeners_lost(const listeners_t *listeners)
 	return listeners->lost;
 }
 
-uint64_t listeners_look(listeners_t *listeners, pid_t pid)
+uint64_t listeners_look(listeners_t *listeners, pid_t pid, const char *guest)
 {
-	return listeners_add(listeners, pid, NULL);
+	return listeners_add(listeners, pid, guest, NULL);
 }

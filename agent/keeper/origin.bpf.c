@@ -174,7 +174,6 @@ static __always_inline struct kernfs_node *group_parent(struct kernfs_node *node
 	return BPF_CORE_READ(before, parent);
 }
 
-/* Its last names are enough: the container's id is one of them. */
 static __noinline int group_write(struct origin_program *program, struct kernfs_node *node,
                                   int which)
 {
@@ -183,16 +182,20 @@ static __noinline int group_write(struct origin_program *program, struct kernfs_
 	if (program == 0) {
 		return 0;
 	}
-	for (int depth = 0; depth < ORIGIN_GROUP_DEPTH && node != 0; depth++) {
+	program->group_partial[which & (ORIGIN_GROUPS - 1)] = 1;
+	for (int depth = 0; depth < ORIGIN_GROUP_DEPTH; depth++) {
 		if (at >= ORIGIN_GROUP_BYTES) {
 			break;
 		}
 		char *to =
 			&program->group[which & (ORIGIN_GROUPS - 1)][at & (ORIGIN_GROUP_BYTES - 1)];
-		long got =
-			bpf_probe_read_kernel_str(to, ORIGIN_NAME_BYTES, BPF_CORE_READ(node, name));
+		long got = node == 0 ? 0
+		                     : bpf_probe_read_kernel_str(to, ORIGIN_NAME_BYTES,
+		                                                 BPF_CORE_READ(node, name));
 		if (got <= 1) {
-			break; /* the top has no name */
+			/* The top has no name. */
+			program->group_partial[which & (ORIGIN_GROUPS - 1)] = got < 0;
+			break;
 		}
 		at += got;
 		node = group_parent(node);

@@ -2,6 +2,7 @@
 /* Reading what the program in the kernel has noted. No system call. */
 #include <netinet/in.h>
 #include <stdatomic.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -110,18 +111,39 @@ static bool exe_set(const struct origin_program *program, char exe[static 129])
 	return true;
 }
 
-static void container_set(const struct origin_program *program, struct pr_uuid *ret_container)
+/* "1:pids:/a/b" and "0::/a/b", as in /proc/PID/cgroup. A group at the top has no names. */
+bool origin_groups(const origin_t *origin, const struct origin_found *found,
+                   char ret_text[static ORIGIN_GROUPS_TEXT_BYTES])
 {
-	for (int i = 0; i < ORIGIN_GROUPS; i++) {
-		char path[sizeof(program->group[i]) + 1];
-		char id[65];
-		if (program->group_bytes[i] <= sizeof(program->group[i]) &&
-		    path_join(program->group[i], program->group_bytes[i], path, sizeof(path)) &&
-		    owner_cgroup_parse(path, id)) {
-			*ret_container = pr_uuid_of_container(id);
-			return;
-		}
+	static const char *const heads[ORIGIN_GROUPS] = { "1:pids:", "0::" };
+	struct origin_program program;
+	uint32_t sequence;
+	size_t used = 0;
+
+	const struct origin_program *place = &origin->memory.programs[found->program_at];
+	if (!copy_whole(&place->sequence, place, &program, sizeof(program), &sequence) ||
+	    program.id != found->program_id) {
+		return false;
 	}
+	for (int i = 0; i < ORIGIN_GROUPS; i++) {
+		char path[sizeof(program.group[i]) + 1] = "/";
+		uint32_t size_bytes = program.group_bytes[i];
+		if (program.group_id[i] == 0) {
+			continue; /* there is no such hierarchy */
+		}
+		if (program.group_partial[i] != 0 || size_bytes > sizeof(program.group[i]) ||
+		    (size_bytes > 0 &&
+		     !path_join(program.group[i], size_bytes, path, sizeof(path)))) {
+			return false;
+		}
+		int wrote = snprintf(ret_text + used, ORIGIN_GROUPS_TEXT_BYTES - used, "%s%s\n",
+		                     heads[i], path);
+		if (wrote < 0 || (size_t)wrote >= ORIGIN_GROUPS_TEXT_BYTES - used) {
+			return false;
+		}
+		used += (size_t)wrote;
+	}
+	return used > 0;
 }
 
 /* NULL: another executable has its place by now, or its path could not be noted. */
@@ -142,7 +164,6 @@ static const struct origin_facts *facts_of(origin_t *origin, uint32_t at, uint64
 		}
 		*facts = (struct origin_facts){ .id = id };
 		facts->good = exe_set(&program, facts->exe);
-		container_set(&program, &facts->container);
 	}
 	return facts->good ? facts : NULL;
 }
@@ -284,7 +305,8 @@ static void found_set(const struct origin_entry *entry, const struct origin_fact
 		.socket_cookie = entry->socket_cookie,
 		.peer_port = entry->dst_port,
 		.exe = facts->exe,
-		.container = facts->container,
+		.program_id = entry->program_id,
+		.program_at = entry->program_at,
 		.mount_namespace = entry->mount_namespace,
 		.root_device = entry->root_device,
 		.root_inode = entry->root_inode,

@@ -53,7 +53,8 @@ struct origin_found {
 	struct pr_addr peer; /* where the socket wanted to go */
 	uint16_t peer_port;
 	const char *exe;          /* by codec_path_set(); valid until the next origin_find() */
-	struct pr_uuid container; /* of its control group; zero: none */
+	uint64_t program_id;      /* executable and control group, with the place of the note: */
+	uint32_t program_at;      /* equal numbers are the same ones */
 	uint32_t mount_namespace; /* inode; with the root directory: which user names hold */
 	uint32_t root_device;     /* as the kernel numbers it */
 	uint64_t root_inode;
@@ -91,5 +92,14 @@ bool origin_find(origin_t *origin, uint64_t cookie, const struct part_flow *flow
  */
 bool origin_socket_find(origin_t *origin, uint64_t cookie, uint64_t socket_cookie,
                         struct origin_found *ret_found);
+
+#define ORIGIN_GROUPS_TEXT_BYTES (ORIGIN_GROUPS * (ORIGIN_GROUP_BYTES + ORIGIN_NAME_BYTES + 16))
+
+/**
+ * The control groups that the process was in, as /proc/PID/cgroup would say it: of the controller
+ * pids, and the unified one. False: they were not noted whole, or the note has been overwritten.
+ */
+bool origin_groups(const origin_t *origin, const struct origin_found *found,
+                   char ret_text[static ORIGIN_GROUPS_TEXT_BYTES]);
 
 void origin_counts(const origin_t *origin, struct origin_counts *ret_counts);

@@ -16,7 +16,6 @@ struct origin_facts {
 	uint64_t id; /* 0: none */
 	bool good;
 	char exe[129];
-	struct pr_uuid container;
 };
 
 /** Where a key's notes lie, as origin.bpf.c finds it, too. */

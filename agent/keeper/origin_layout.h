@@ -29,7 +29,7 @@
 #define ORIGIN_PATH_BYTES  512 /* where the last component may begin */
 #define ORIGIN_PATH_DEPTH  24
 #define ORIGIN_GROUP_BYTES 256
-#define ORIGIN_GROUP_DEPTH 6
+#define ORIGIN_GROUP_DEPTH 10
 #define ORIGIN_GROUPS      2 /* one of the old hierarchies, and the unified one */
 
 /**
@@ -75,7 +75,8 @@ struct origin_program {
 	uint32_t path_bytes, group_bytes[ORIGIN_GROUPS];
 	uint8_t deleted; /* unlinked since */
 	uint8_t partial; /* the path is deeper or longer than there is room */
-	uint8_t unused[6];
+	uint8_t group_partial[ORIGIN_GROUPS];
+	uint8_t unused[4];
 	/* Names from the file upwards, each with its NUL; then room for a name that begins last. */
 	char path[ORIGIN_PATH_BYTES + ORIGIN_NAME_BYTES];
 	char group[ORIGIN_GROUPS][ORIGIN_GROUP_BYTES + ORIGIN_NAME_BYTES];

@@ -6,12 +6,12 @@
 #include <unistd.h>
 
 #include "agent/keeper/owner_internal.h"
+#include "base/cgroup.h"
 #include "base/clock.h"
 #include "base/err.h"
 #include "codec/codec.h"
 
-#define CGROUP_BYTES 4096
-#define KERNEL_NAME  "kernel"
+#define KERNEL_NAME "kernel"
 
 #define QUESTION_MAX_NS (30 * PR_NS_PER_US) /* of CPU: asking for the socket */
 #define READ_MAX_NS     (5 * PR_NS_PER_US)  /* of CPU: one look into /proc */
@@ -38,6 +38,17 @@ void owner_config_default(struct owner_config *config)
 	};
 }
 
+/* Should we run in a container ourselves, its name in a group says nothing of others. */
+static void own_container_read(owner_t *owner)
+{
+	char text[PR_CGROUP_TEXT_BYTES];
+
+	if (!owner_proc_read(owner, owner->proc, "self/cgroup", text, sizeof(text)) ||
+	    pr_cgroup_guess(text, owner->own_container) == NULL) {
+		owner->own_container[0] = '\0';
+	}
+}
+
 int owner_new(const struct owner_config *config, owner_t **ret_owner)
 {
 	_cleanup_(owner_destroy) owner_t *owner = calloc(1, sizeof(*owner));
@@ -53,6 +64,8 @@ int owner_new(const struct owner_config *config, owner_t **ret_owner)
 	if (!owner_proc_link(owner, owner->proc, "self/ns/mnt", "mnt", &owner->own_mount_inode)) {
 		return PR_EIO;
 	}
+	owner->generation = 1;
+	own_container_read(owner);
 	*ret_owner = take_ptr(owner);
 	return PR_OK;
 }
@@ -65,6 +78,10 @@ void owner_destroy(owner_t **owner_p)
 	}
 	owner_hints_drop(owner, UINT32_MAX);
 	pr_fd_close(&owner->proc);
+	for (size_t i = 0; i < owner->member_count; i++) {
+		free(owner->members[i].own);
+	}
+	free(owner->members);
 	free(owner->processes);
 	free(owner->old_processes);
 	free(owner);
@@ -98,6 +115,7 @@ int owner_namespace_add(owner_t *owner, uint32_t slot, uint64_t inode, int diag,
 	owner_namespace_remove(owner, slot);
 	owner->spaces[slot] = (struct owner_space){
 		.used = true,
+		.host = pid == 0,
 		.inode = inode,
 		.diag = diag,
 		.pid = pid != 0 ? pid : getpid(),
@@ -111,6 +129,7 @@ void owner_namespace_remove(owner_t *owner, uint32_t slot)
 {
 	if (slot < PART_NAMESPACE_MAX) {
 		owner_hints_drop(owner, slot);
+		owner_members_drop(owner, slot);
 		if (owner->spaces[slot].cookie != 0) {
 			origin_unwatch(owner->config.origin, owner->spaces[slot].cookie);
 		}
@@ -144,6 +163,7 @@ static void count_unknown(owner_t *owner, uint8_t unknown)
 
 static void owner_set_kernel(struct part_owner *ret_owner)
 {
+	ret_owner->place = PART_PLACE_MAIN;
 	ret_owner->unknown = CODEC_UNKNOWN_KERNEL;
 	ret_owner->uid = CODEC_NO_UID;
 	memcpy(ret_owner->exe, KERNEL_NAME, sizeof(KERNEL_NAME));
@@ -167,37 +187,69 @@ static struct owner_holder *holder_choose(struct owner_find *find)
 	return chosen;
 }
 
-/* Control group and name; read once and kept with the hint, the name for some seconds. */
-static void facts_read(owner_t *owner, struct owner_holder *holder, uint32_t uid)
+/* Control group and name; kept with the hint for some seconds. */
+static void facts_read(owner_t *owner, uint32_t slot, struct owner_holder *holder,
+                       struct part_owner *ret_owner)
 {
 	struct owner_facts *facts = &holder->facts;
-	char text[CGROUP_BYTES];
-	char id[65];
+	uint32_t uid = ret_owner->uid;
+	bool stale = !facts->known || facts->uid != uid || facts->name_until_ns <= owner->now_ns ||
+	             facts->group.generation != owner->generation;
 
-	if (!facts->known && owner_proc_read(owner, holder->proc, "cgroup", text, sizeof(text)) &&
-	    owner_cgroup_parse(text, id)) {
-		facts->container = pr_uuid_of_container(id);
+	if (stale) {
+		owner_group_read(owner, holder->proc, &facts->group);
 	}
-	if (!facts->known || facts->uid != uid || facts->name_until_ns <= owner->now_ns) {
-		owner_name_find(owner, holder->proc, uid, facts->name);
+	owner_place_set(owner, slot, &facts->group, ret_owner);
+	if (stale) {
+		if (owner_name_place(owner, slot, ret_owner)) {
+			memcpy(facts->name, ret_owner->user, sizeof(facts->name));
+		} else {
+			owner_name_find(owner, holder->proc, uid, facts->name);
+		}
 		facts->uid = uid;
 		facts->name_until_ns = owner->now_ns + owner->config.name_keep_ns;
 	}
+	memcpy(ret_owner->user, facts->name, sizeof(ret_owner->user));
 	facts->known = true;
 }
 
 static void holder_describe(owner_t *owner, uint32_t slot, struct owner_holder *holder,
                             struct part_owner *ret_owner)
 {
-	facts_read(owner, holder, ret_owner->uid);
+	facts_read(owner, slot, holder, ret_owner);
 	ret_owner->unknown = CODEC_UNKNOWN_NONE;
 	ret_owner->pid = (uint32_t)holder->pid;
 	ret_owner->start_ticks = holder->start_ticks;
 	ret_owner->socket_inode = holder->socket_inode;
-	ret_owner->container = holder->facts.container;
 	memcpy(ret_owner->exe, holder->exe, sizeof(ret_owner->exe));
-	memcpy(ret_owner->user, holder->facts.name, sizeof(ret_owner->user));
 	owner_hint_keep(owner, slot, ret_owner->uid, holder);
+}
+
+/* Several processes may hold a socket without being of one endpoint: then it is nobody's. */
+static void holders_place(struct owner_find *find, struct part_owner *ret_owner)
+{
+	owner_t *owner = find->owner;
+	struct part_owner first = { 0 };
+
+	if (!owner_space_shared(owner, find->slot)) {
+		return;
+	}
+	for (size_t i = 0; i < find->holder_count; i++) {
+		struct part_owner other = { 0 };
+		struct owner_group group;
+		owner_group_read(owner, find->holders[i].proc, &group);
+		owner_place_set(owner, find->slot, &group, &other);
+		if (i == 0) {
+			first = other;
+		} else if (!owner_place_equal(&first, &other)) {
+			first = (struct part_owner){ .place = PART_PLACE_UNKNOWN };
+			break;
+		}
+	}
+	if (find->holder_count > 0) {
+		ret_owner->place = first.place;
+		ret_owner->container = first.container;
+	}
 }
 
 /* Sockets of another user cannot have sent what the kernel says this user sent. */
@@ -276,10 +328,14 @@ static void sockets_attribute(owner_t *owner, uint32_t slot, const struct part_f
 		struct owner_holder *holder = holder_choose(&find);
 		if (holder == NULL || ret_owner->uid == CODEC_NO_UID) {
 			ret_owner->unknown = CODEC_UNKNOWN_AMBIGUOUS;
+			holders_place(&find, ret_owner);
 		} else {
 			owner->counters.owner_by_hint += find.by_hint;
 			owner->counters.owner_by_search += !find.by_hint;
 			holder_describe(owner, slot, holder, ret_owner);
+			if (find.holder_count > 1) {
+				holders_place(&find, ret_owner);
+			}
 		}
 	}
 	owner_find_done(&find);
@@ -289,7 +345,9 @@ static void sockets_attribute(owner_t *owner, uint32_t slot, const struct part_f
 static bool question_begin(owner_t *owner, uint32_t slot, uint32_t uid,
                            struct part_owner *ret_owner)
 {
-	*ret_owner = (struct part_owner){ .unknown = CODEC_UNKNOWN_NOT_TRIED, .uid = uid };
+	*ret_owner = (struct part_owner){ .unknown = CODEC_UNKNOWN_NOT_TRIED,
+		                          .uid = uid,
+		                          .place = owner_place_default(owner, slot) };
 	owner->counters.owner_asked++;
 	owner->now_ns = pr_clock_monotonic_ns();
 	owner->reads_left = owner->config.reads_max;
@@ -322,7 +380,11 @@ static void question_end(owner_t *owner, const struct part_owner *answer)
 static void user_name(owner_t *owner, uint32_t slot, struct part_owner *ret_owner)
 {
 	if (ret_owner->unknown == CODEC_UNKNOWN_NONE || ret_owner->uid == CODEC_NO_UID ||
-	    ret_owner->user[0] != '\0') {
+	    ret_owner->user[0] != '\0' || slot >= PART_NAMESPACE_MAX) {
+		return;
+	}
+	if (owner->spaces[slot].host || owner_space_shared(owner, slot)) {
+		(void)owner_name_place(owner, slot, ret_owner);
 		return;
 	}
 	_cleanup_(pr_fd_close) int proc = owner_space_open(owner, slot);
@@ -413,6 +475,9 @@ void owner_listener(owner_t *owner, uint32_t slot, const struct part_flow *flow,
 		if (!icmp && sockets.count == 0) {
 			ret_owner->unknown = sockets.gone ? CODEC_UNKNOWN_PROCESS_GONE
 			                                  : CODEC_UNKNOWN_NO_LISTENER;
+			if (!sockets.gone) {
+				ret_owner->place = PART_PLACE_MAIN; /* the kernel refuses it */
+			}
 		} else if (!icmp) {
 			sockets_attribute(owner, slot, flow, &sockets, CODEC_NO_UID, ret_owner);
 		}

@@ -39,7 +39,8 @@ struct owner_config {
 	uint32_t reads_max;        /* links and files read for one question, 20000 */
 	uint64_t second_budget_ns; /* CPU time for all questions of a second, 400 ms */
 	uint64_t name_keep_ns;     /* a user's name is read again after this, 5 s */
-	uint64_t table_keep_ns;    /* the table of processes is read again after this, 100 ms */
+	bool engine; /* containers are endpoints: a process of an unknown one is nobody's here */
+	uint64_t table_keep_ns; /* the table of processes is read again after this, 100 ms */
 };
 
 /* clang-format off */
@@ -88,12 +89,31 @@ void owner_origin_set(owner_t *owner, origin_t *origin);
  *
  * @param diag  NETLINK_SOCK_DIAG socket inside it, borrowed: it must stay open until
  *              owner_namespace_remove(). Nobody else may read from it.
- * @param pid   A process in it, for its /proc/PID/net; 0: our own. Another is found when it ends.
+ * @param pid   A process in it, for its /proc/PID/net; 0: our own, it is the host's. Another is
+ *              found when it ends.
  *              Its password file names users whose process cannot be told.
  */
 int owner_namespace_add(owner_t *owner, uint32_t slot, uint64_t inode, int diag,
                         int32_t pid) _must_check_;
 void owner_namespace_remove(owner_t *owner, uint32_t slot);
+
+/** A container that lives in a namespace, alone or beside others. */
+struct owner_member_options {
+	uint32_t slot;
+	struct pr_uuid endpoint;
+	const char *container_id; /* by which the engine names its control groups */
+	int32_t pid;              /* its first process, as the engine says it */
+	uint64_t start_ticks;     /* of pid; 0: any */
+};
+/**
+ * A process is the container's if its control groups are, or are below, those of the container's
+ * first process (base/cgroup.h), which are read now, once. In a namespace of several endpoints who
+ * cannot be told is nobody's (PART_PLACE_UNKNOWN).
+ * @retval PR_EINVAL  No such slot.
+ */
+int owner_member_add(owner_t *owner, const struct owner_member_options *options) _must_check_;
+/** It went; not there is fine. Its namespace's end takes all away, too. */
+void owner_member_remove(owner_t *owner, const struct pr_uuid *endpoint);
 
 /**
  * The packets that are asked about next have been received before this call. A program's name read

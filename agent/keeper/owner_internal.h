@@ -18,7 +18,9 @@
 #define OWNER_CROWD_MAX   256 /* sockets of one process that are remembered */
 
 struct owner_space {
-	bool used;
+	bool used, host;
+	uint32_t members; /* containers in it, */
+	uint32_t untold;  /* and those of them whose processes cannot be told */
 	uint64_t inode;
 	int diag;          /* borrowed */
 	int32_t pid;       /* for /proc/PID/net; owner_space_pid() */
@@ -26,11 +28,44 @@ struct owner_space {
 	uint64_t cookie;   /* of the namespace in config.origin; 0: it is not watched there */
 };
 
-/** What changes seldom in a process's life: kept with its hint, user names for some seconds. */
+/** A container that is an endpoint. */
+struct owner_member {
+	struct pr_uuid endpoint;
+	uint32_t slot;
+	char id[65]; /* the engine's */
+	bool named;  /* its groups carry it */
+	int32_t pid; /* its first process: whose password file names its users */
+	uint64_t start_ticks;
+	uint64_t serial; /* never used again */
+	char *own;       /* malloc'd, by pr_cgroup_own(); NULL: not known */
+};
+
+enum owner_group_kind {
+	OWNER_GROUP_OUTSIDE,  /* of no container */
+	OWNER_GROUP_MEMBER,   /* of the one that is named */
+	OWNER_GROUP_STRANGER, /* of another container, or of one only in part */
+	OWNER_GROUP_UNREAD,
+};
+
+/** What a process's control groups say. */
+struct owner_group {
+	uint64_t generation; /* of the table of members; 0: nothing was looked up */
+	enum owner_group_kind kind;
+	uint32_t slot; /* MEMBER: where it lives */
+	struct pr_uuid endpoint;
+};
+
+/** The same for an executable in a group that the kernel's notes name. */
+struct owner_program_group {
+	uint64_t id;
+	struct owner_group group;
+};
+
+/** What changes seldom in a process's life: kept with its hint for some seconds. */
 struct owner_facts {
 	bool known;
-	struct pr_uuid container; /* zero: in none */
-	uint32_t uid;             /* whose name it is */
+	struct owner_group group;
+	uint32_t uid; /* whose name it is */
 	uint64_t name_until_ns;
 	char name[33];
 };
@@ -99,6 +134,12 @@ struct owner {
 	struct owner_crowd crowds[OWNER_CROWDS_MAX];
 	struct owner_name names[OWNER_NAMES_MAX];
 	struct owner_space spaces[PART_NAMESPACE_MAX];
+	char own_container[65]; /* the one that we run in ourselves; empty: none */
+	uint64_t generation;    /* of members; from 1 */
+	uint64_t serial;
+	size_t member_count, member_room;
+	struct owner_member *members;
+	struct owner_program_group programs[ORIGIN_PROGRAMS];
 };
 
 /** A process that holds a socket looked for. */
@@ -204,6 +245,22 @@ bool owner_origin_packet(owner_t *owner, uint32_t slot, const struct part_flow *
 bool owner_origin_socket(owner_t *owner, uint32_t slot, const struct part_flow *flow,
                          const struct owner_sockets *sockets, struct part_owner *ret_owner);
 
+/* owner_place.c */
+/** The container with this endpoint; NULL: none. */
+const struct owner_member *owner_member_of(const owner_t *owner, const struct pr_uuid *endpoint);
+/** Whose groups are these, as /proc/PID/cgroup has them? */
+void owner_group_resolve(owner_t *owner, const char *text, struct owner_group *ret_group);
+void owner_group_read(owner_t *owner, int proc, struct owner_group *ret_group);
+/** Does somebody live there beside the main endpoint? */
+bool owner_space_shared(const owner_t *owner, uint32_t slot);
+/** Whose is what nobody can be found for. */
+uint8_t owner_place_default(const owner_t *owner, uint32_t slot);
+/** Fill place and container. */
+void owner_place_set(const owner_t *owner, uint32_t slot, const struct owner_group *group,
+                     struct part_owner *ret_owner);
+bool owner_place_equal(const struct part_owner *a, const struct part_owner *b);
+void owner_members_drop(owner_t *owner, uint32_t slot);
+
 /* owner_name.c */
 /** A name read shortly before under this key. */
 bool owner_name_known(const owner_t *owner, const struct owner_name *key, char ret_name[static 33]);
@@ -212,3 +269,9 @@ void owner_name_read(owner_t *owner, int proc, const struct owner_name *key,
                      char ret_name[static 33]);
 /** The user's name as the process sees it; empty: none. */
 void owner_name_find(owner_t *owner, int proc, uint32_t uid, char ret_name[static 33]);
+/**
+ * The name of ret_owner->uid where its endpoint's names are kept: a container's are what its first
+ * process sees, the host's are its own, whatever the process itself has made of its mounts and user
+ * namespace. False: its place does not say whose names hold.
+ */
+bool owner_name_place(owner_t *owner, uint32_t slot, struct part_owner *ret_owner);

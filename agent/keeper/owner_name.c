@@ -143,6 +143,66 @@ void owner_name_read(owner_t *owner, int proc, const struct owner_name *key,
 	memcpy(ret_name, name->name, sizeof(name->name));
 }
 
+/* Of the host: by its own files and services, whatever the process sees. */
+static void name_of_host(owner_t *owner, uint32_t uid, char ret_name[static 33])
+{
+	const struct owner_name key = { .mount_inode = owner->own_mount_inode, .uid = uid };
+
+	if (!owner_name_known(owner, &key, ret_name)) {
+		owner_name_read(owner, -1, &key, ret_name);
+	}
+}
+
+/* Of a container: as its first process sees it, while that is there. */
+static void name_of_member(owner_t *owner, const struct owner_member *member, uint32_t uid,
+                           char ret_name[static 33])
+{
+	const struct owner_name key = { .noted = true,
+		                        .mount_inode = member->serial,
+		                        .root_device = UINT64_MAX, /* no device has this number */
+		                        .uid = uid };
+	uint64_t start_ticks;
+
+	if (owner_name_known(owner, &key, ret_name)) {
+		return;
+	}
+	_cleanup_(pr_fd_close) int proc = owner_proc_open(owner, member->pid);
+	bool same = proc >= 0 &&
+	            (member->start_ticks == 0 || (owner_start_read(owner, proc, &start_ticks) &&
+	                                          start_ticks == member->start_ticks));
+	if (same) {
+		owner_name_read(owner, proc, &key, ret_name);
+	}
+}
+
+bool owner_name_place(owner_t *owner, uint32_t slot, struct part_owner *ret_owner)
+{
+	const struct owner_member *member = NULL;
+
+	ret_owner->user[0] = '\0';
+	switch (ret_owner->place) {
+	case PART_PLACE_MAIN:
+		if (!owner->spaces[slot].host) {
+			return false;
+		}
+		name_of_host(owner, ret_owner->uid, ret_owner->user);
+		return true;
+	case PART_PLACE_CONTAINER:
+		member = owner_member_of(owner, &ret_owner->container);
+		if (member == NULL) {
+			return false;
+		}
+		name_of_member(owner, member, ret_owner->uid, ret_owner->user);
+		return true;
+	default:
+		/* Nobody's: in the host's namespace the number's name is the host's. */
+		if (owner->spaces[slot].host) {
+			name_of_host(owner, ret_owner->uid, ret_owner->user);
+		}
+		return true;
+	}
+}
+
 void owner_name_find(owner_t *owner, int proc, uint32_t uid, char ret_name[static 33])
 {
 	struct owner_name key = { .uid = uid };

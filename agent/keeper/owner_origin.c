@@ -34,16 +34,47 @@ static void name_fill(owner_t *owner, const struct origin_found *found,
 	}
 }
 
-static void fill(owner_t *owner, const struct origin_found *found, uint32_t uid,
+/* By the note, made when it connected; where that has not all of it, by the process now. */
+static void group_find(owner_t *owner, const struct origin_found *found,
+                       struct owner_group *ret_group)
+{
+	char text[ORIGIN_GROUPS_TEXT_BYTES];
+	struct owner_program_group *kept = &owner->programs[found->program_at];
+	uint64_t start_ticks;
+
+	if (kept->id == found->program_id && kept->group.generation == owner->generation) {
+		*ret_group = kept->group;
+		return;
+	}
+	if (origin_groups(owner->config.origin, found, text)) {
+		owner_group_resolve(owner, text, ret_group);
+		*kept = (struct owner_program_group){ .id = found->program_id,
+			                              .group = *ret_group };
+		return;
+	}
+	*ret_group = (struct owner_group){ .kind = OWNER_GROUP_UNREAD };
+	_cleanup_(pr_fd_close) int proc = owner_proc_open(owner, (int32_t)found->pid);
+	if (proc >= 0 && owner_start_read(owner, proc, &start_ticks) &&
+	    start_ticks == found->start_ticks) {
+		owner_group_read(owner, proc, ret_group);
+	}
+}
+
+static void fill(owner_t *owner, uint32_t slot, const struct origin_found *found, uint32_t uid,
                  struct part_owner *ret_owner)
 {
+	struct owner_group group;
+
 	ret_owner->unknown = CODEC_UNKNOWN_NONE;
 	ret_owner->uid = uid;
 	ret_owner->pid = found->pid;
 	ret_owner->start_ticks = found->start_ticks;
-	ret_owner->container = found->container;
+	group_find(owner, found, &group);
+	owner_place_set(owner, slot, &group, ret_owner);
 	memcpy(ret_owner->exe, found->exe, sizeof(ret_owner->exe));
-	name_fill(owner, found, ret_owner);
+	if (!owner_name_place(owner, slot, ret_owner)) {
+		name_fill(owner, found, ret_owner);
+	}
 	owner->counters.owner_by_origin++;
 }
 
@@ -66,7 +97,7 @@ bool owner_origin_packet(owner_t *owner, uint32_t slot, const struct part_flow *
 	    (uid_hint != CODEC_NO_UID && uid_hint != found.uid)) {
 		return false;
 	}
-	fill(owner, &found, found.uid, ret_owner);
+	fill(owner, slot, &found, found.uid, ret_owner);
 	return true;
 }
 
@@ -88,7 +119,7 @@ bool owner_origin_socket(owner_t *owner, uint32_t slot, const struct part_flow *
 		                           &found);
 	}
 	if (known) {
-		fill(owner, &found, socket->uid, ret_owner);
+		fill(owner, slot, &found, socket->uid, ret_owner);
 	}
 	return known;
 }

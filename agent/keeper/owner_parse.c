@@ -6,7 +6,6 @@
 
 #define STAT_FIELD_START 22
 #define NAME_BYTES       33
-#define CONTAINER_DIGITS 64
 
 /* Decimal digits, bounded; moves @p text_p behind them. */
 static bool number_take(const char **text_p, uint64_t *ret_number)
@@ -195,28 +194,6 @@ uint32_t owner_uid_map(const char *text, uint32_t outside)
 		text++;
 	}
 	return UINT32_MAX;
-}
-
-bool owner_cgroup_parse(const char *text, char ret_id[static 65])
-{
-	size_t run = 0;
-
-	for (const char *at = text;; at++) {
-		if (hex_digit(*at) >= 0 && !isupper((unsigned char)*at)) {
-			run++;
-			continue;
-		}
-		bool ends = *at == '\0' || *at == '\n' || *at == '/' || *at == '.';
-		if (run == CONTAINER_DIGITS && ends) {
-			memcpy(ret_id, at - CONTAINER_DIGITS, CONTAINER_DIGITS);
-			ret_id[CONTAINER_DIGITS] = '\0';
-			return true;
-		}
-		if (*at == '\0') {
-			return false;
-		}
-		run = 0;
-	}
 }
 
 static bool fs_risky(const char *type)

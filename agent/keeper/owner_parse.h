@@ -36,9 +36,6 @@ bool owner_raw_parse(const char *line, struct owner_raw_socket *ret_socket);
 /** User id inside a user namespace, by /proc/PID/uid_map; UINT32_MAX: not mapped. */
 uint32_t owner_uid_map(const char *text, uint32_t outside);
 
-/** The 64 hex digits of a container's id in /proc/PID/cgroup; false: none. */
-bool owner_cgroup_parse(const char *text, char ret_id[static 65]);
-
 /** Does /proc/PID/mountinfo put a file system over /, /etc or /etc/passwd that may never answer? */
 bool owner_mounts_risky(const char *text);
 

@@ -24,6 +24,7 @@ struct endpoint {
 	struct pr_uuid id; /* null: free */
 	uint32_t slot;
 	uint8_t mode;
+	bool guest;
 };
 
 struct watch {
@@ -141,6 +142,21 @@ static uint8_t mode_in_force(const watch_t *watch, uint32_t slot)
 {
 	enum keeper_state state = watch->ops->state(watch->slots[slot].keeper);
 	return state == KEEPER_ENFORCE ? CODEC_MODE_ENFORCE : CODEC_MODE_OBSERVE;
+}
+
+/* What a namespace's slot is, to be reported for an endpoint of it; in observe nobody's mode bites.
+ */
+static void report_fill(const watch_t *watch, const struct endpoint *endpoint,
+                        struct part_report *report)
+{
+	uint32_t slot = endpoint->slot;
+
+	report->slot = slot;
+	report->inode = watch->slots[slot].identity.inode;
+	report->is_host = watch->slots[slot].host;
+	report->guest = endpoint->guest;
+	report->mode = mode_in_force(watch, slot) == CODEC_MODE_ENFORCE ? endpoint->mode
+	                                                                : CODEC_MODE_OBSERVE;
 }
 
 /* ---- state of one namespace ---- */
@@ -326,6 +342,7 @@ static void order_watch(watch_t *watch, const struct part_order *order)
 			.id = order->endpoint,
 			.slot = index,
 			.mode = closed ? CODEC_MODE_ENFORCE : order->mode,
+			.guest = order->guest,
 		};
 		report.adopted = closed;
 		ret = slot_state_set(watch, index, slot_mode(watch, index), &report, &error);
@@ -339,10 +356,7 @@ static void order_watch(watch_t *watch, const struct part_order *order)
 		report_failed(watch, &order->endpoint, NO_SLOT, ret, error.text);
 		return;
 	}
-	report.slot = index;
-	report.inode = watch->slots[index].identity.inode;
-	report.is_host = watch->slots[index].host;
-	report.mode = mode_in_force(watch, index);
+	report_fill(watch, endpoint, &report);
 	watch->report(watch->report_arg, &report);
 }
 
@@ -362,10 +376,26 @@ static void order_mode(watch_t *watch, const struct part_order *order)
 		report_failed(watch, &order->endpoint, index, ret, error.text);
 		return;
 	}
-	report.slot = index;
-	report.inode = watch->slots[index].identity.inode;
-	report.is_host = watch->slots[index].host;
-	report.mode = mode_in_force(watch, index);
+	report_fill(watch, endpoint, &report);
+	watch->report(watch->report_arg, &report);
+}
+
+/* One of several went: who stays may need less than it did. */
+static void slot_relax(watch_t *watch, const struct endpoint *stays)
+{
+	struct part_report report = report_of(PART_REPORT_MODE, &stays->id);
+	struct keeper_error error = { "" };
+	uint32_t index = stays->slot;
+
+	if (slot_mode(watch, index) == mode_in_force(watch, index)) {
+		return;
+	}
+	int ret = slot_state_set(watch, index, slot_mode(watch, index), &report, &error);
+	if (ret != PR_OK) {
+		report_failed(watch, &stays->id, index, ret, error.text);
+		return;
+	}
+	report_fill(watch, stays, &report);
 	watch->report(watch->report_arg, &report);
 }
 
@@ -375,17 +405,21 @@ static void order_forget(watch_t *watch, const struct part_order *order)
 	if (endpoint == NULL || pr_uuid_is_null(&order->endpoint)) {
 		return;
 	}
+	struct part_report report = report_of(PART_REPORT_LEFT, &order->endpoint);
 	uint32_t index = endpoint->slot;
 	*endpoint = (struct endpoint){ 0 };
 	for (size_t i = 0; i < ENDPOINT_MAX; i++) {
 		const struct endpoint *other = &watch->endpoints[i];
 		if (!pr_uuid_is_null(&other->id) && other->slot == index) {
-			return; /* the namespace is still somebody's */
+			report.slot = index;
+			watch->report(watch->report_arg, &report);
+			slot_relax(watch, other); /* the namespace is still somebody's */
+			return;
 		}
 	}
 	/* Our sockets would keep the namespace alive. */
 	watch->ops->destroy(&watch->slots[index].keeper);
-	struct part_report report = report_of(PART_REPORT_CLOSED, &order->endpoint);
+	report.kind = PART_REPORT_CLOSED;
 	report.slot = index;
 	report.inode = watch->slots[index].identity.inode;
 	watch->report(watch->report_arg, &report);

@@ -36,8 +36,9 @@ static void on_order(void *context, const struct part_order *order)
 
 	(void)context;
 	if (order->kind == PART_ORDER_WATCH) {
-		note("watch %u %s%s pid %d.%llu; ", number, mode, order->is_host ? " host" : "",
-		     (int)order->pid, (unsigned long long)order->start_ticks);
+		note("watch %u %s%s%s pid %d.%llu; ", number, mode, order->is_host ? " host" : "",
+		     order->guest ? " guest" : "", (int)order->pid,
+		     (unsigned long long)order->start_ticks);
 	} else if (order->kind == PART_ORDER_MODE) {
 		note("mode %u %s; ", number, mode);
 	} else if (order->kind == PART_ORDER_FORGET) {
@@ -151,7 +152,10 @@ static void test_containers(void)
 	ok(happened("say web ''; watch 2 observe pid 20.200; "), "up: said and watched");
 	ok(book_count(book) == 2, "and counted");
 	struct pr_uuid web = id_of(2);
-	ok(book_pid(book, &web) == 20, "its process is known");
+	struct book_container container = { 0 };
+	ok(book_container(book, &web, &container) && container.pid == 20 &&
+	           container.start_ticks == 200,
+	   "its process is known");
 	up(2, 20, 200, "web");
 	ok(happened("say web ''; "), "the same again: said, not watched again");
 	up(2, 21, 210, "web");
@@ -164,12 +168,13 @@ static void test_containers(void)
 		(struct inventory_change){
 			.kind = INVENTORY_UP, .id = id_of(3), .pid = 30, .host_network = true },
 		"agent-like");
-	ok(happened("say agent-like ''; "), "in the host's namespace: watched there");
+	ok(happened("say agent-like ''; watch 3 observe host guest pid 30.0; "),
+	   "in the host's namespace: watched there");
 	down(3, INVENTORY_DOWN);
-	ok(happened("stopped 3; "), "so nothing is forgotten when it stops");
+	ok(happened("forget 3; stopped 3; "), "until it stops");
 	down(2, INVENTORY_DOWN);
 	ok(happened("forget 2; stopped 2; ") && book_count(book) == 1, "down");
-	ok(book_pid(book, &web) == 0, "no process of it is known any more");
+	ok(!book_container(book, &web, &container), "no process of it is known any more");
 	down(2, INVENTORY_GONE);
 	ok(happened("removed 2; "), "removed after it had stopped");
 	up(2, 22, 220, "web");
@@ -229,7 +234,13 @@ static void test_state(void)
 	begin(true);
 	up(2, 20, 200, "web");
 	book_state(book, &state);
+	ok(strstr(journal, "mode 1") == NULL && strstr(journal, "mode 2 enforce") != NULL,
+	   "the host does not leave enforce before its guests are known");
 	journal[0] = '\0';
+	tell((struct inventory_change){ .kind = INVENTORY_SYNCED }, NULL);
+	ok(happened("mode 1 observe; complete; "), "then it does");
+	tell((struct inventory_change){ .kind = INVENTORY_SYNCED }, NULL);
+	ok(happened("complete; "), "once");
 	book_state(book, &state);
 	char wanted[256];
 	(void)snprintf(wanted, sizeof(wanted),
@@ -249,15 +260,30 @@ static void test_state(void)
 	memset(modes, 0xff, sizeof(modes));
 	up(5, 50, 500, "late");
 	ok(happened("say late ''; watch 5 enforce pid 50.500; "), "the state was copied");
+	tell((struct inventory_change){ .kind = INVENTORY_UP,
+	                                .id = id_of(6),
+	                                .pid = 60,
+	                                .host_network = true,
+	                                .container_id = "abc" },
+	     "inside");
+	ok(happened("say inside ''; watch 6 enforce host guest pid 60.0; "),
+	   "one in the host's namespace is watched there, as a guest");
+	struct book_container container = { 0 };
+	struct pr_uuid six = id_of(6), host = id_of(1), nobody = id_of(99);
+	ok(book_container(book, &six, &container) && container.pid == 60 &&
+	           strcmp(container.container_id, "abc") == 0 &&
+	           !book_container(book, &host, &container) &&
+	           !book_container(book, &nobody, &container),
+	   "its first process is told, the host has none");
 	tell(
 		(struct inventory_change){
-			.kind = INVENTORY_UP, .id = id_of(6), .pid = 60, .host_network = true },
-		"inside");
-	journal[0] = '\0';
+			.kind = INVENTORY_UP, .id = id_of(7), .pid = 70, .joined = true },
+		"joined");
+	ok(happened("say joined ''; watch 7 enforce guest pid 70.0; "),
+	   "and so is one in another container's");
 	state.default_mode = CODEC_MODE_OBSERVE;
 	book_state(book, &state);
-	ok(strstr(journal, "mode 6") == NULL,
-	   "one in the host's namespace has no order of its own");
+	ok(strstr(journal, "mode 6 observe") != NULL, "each has its own mode");
 }
 
 static void test_reports(void)

@@ -105,6 +105,7 @@ static void test_observe(struct bench *b, const struct pr_uuid *first, const str
 	order(b, &(struct part_order){ .kind = PART_ORDER_WATCH,
 	                               .endpoint = *second,
 	                               .pid = b->pid,
+	                               .guest = true,
 	                               .mode = CODEC_MODE_OBSERVE });
 	struct part_report shared = next(b, WAIT);
 	ok(shared.kind == PART_REPORT_OPENED && shared.slot == report.slot &&
@@ -166,6 +167,34 @@ static void test_enforce(struct bench *b, const struct pr_uuid *second)
 	(void)close(listener);
 }
 
+/* The only endpoint in enforce goes: who stays observes, and packets are not held any more. */
+static void test_leave(struct bench *b, const struct pr_uuid *first, const struct pr_uuid *second)
+{
+	order(b, &(struct part_order){ .kind = PART_ORDER_MODE,
+	                               .endpoint = *second,
+	                               .mode = CODEC_MODE_ENFORCE });
+	struct part_report report = next(b, 2 * WAIT);
+	ok(report.kind == PART_REPORT_MODE && report.mode == CODEC_MODE_ENFORCE && report.guest,
+	   "a guest enforces: %s", report.text);
+	order(b, &(struct part_order){
+			 .kind = PART_ORDER_MODE, .endpoint = *first, .mode = CODEC_MODE_OBSERVE });
+	report = next(b, 2 * WAIT);
+	ok(report.kind == PART_REPORT_MODE && report.mode == CODEC_MODE_OBSERVE && !report.guest &&
+	           pr_uuid_equal(&report.endpoint, first),
+	   "in the same namespace the other's own mode is observe");
+	ok(end_talk(b->world.left, b->world.right, RIGHT4, 8084, 200) == -110, "packets are held");
+	order(b, &(struct part_order){ .kind = PART_ORDER_FORGET, .endpoint = *second });
+	report = next(b, 2 * WAIT);
+	ok(report.kind == PART_REPORT_LEFT && pr_uuid_equal(&report.endpoint, second),
+	   "it leaves, the namespace stays");
+	report = next(b, 2 * WAIT);
+	ok(report.kind == PART_REPORT_MODE && report.mode == CODEC_MODE_OBSERVE &&
+	           pr_uuid_equal(&report.endpoint, first),
+	   "who stays is told: %s", report.text);
+	ok(end_talk(b->world.left, b->world.right, RIGHT4, 8085, WAIT) == 0,
+	   "packets are not held any more");
+}
+
 static void test_errors(struct bench *b)
 {
 	struct pr_uuid none = pr_uuid_new();
@@ -208,6 +237,7 @@ int main(void)
 		test_observe(&b, &first, &second, &log);
 		test_errors(&b);
 		test_enforce(&b, &second);
+		test_leave(&b, &first, &second);
 		(void)next(&b, 1500);
 		ok(b.counters > 0, "counters come every second: %u", b.counters);
 		order(&b, &(struct part_order){ .kind = PART_ORDER_STOP, .remove = true });

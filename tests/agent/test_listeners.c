@@ -36,7 +36,7 @@ static uint64_t look(listeners_t *listeners, pid_t pid, char lines[static 4096])
 	size_t used = 0;
 
 	listeners_round_begin(listeners);
-	uint64_t mark = listeners_add(listeners, pid, doc);
+	uint64_t mark = listeners_add(listeners, pid, NULL, doc);
 	listeners_round_end(listeners);
 	lines[0] = '\0';
 	for (size_t i = 0; i < codec_doc_count(doc, CODEC_ENDPOINT_LISTENERS); i++) {

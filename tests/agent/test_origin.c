@@ -162,7 +162,7 @@ static void test_programs(void)
 	static const char id[] =
 		"0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef\0docker";
 	struct part_flow flow = flow_of(4003);
-	struct pr_uuid expected = pr_uuid_of_container(id);
+	char text[ORIGIN_GROUPS_TEXT_BYTES];
 	struct origin_found found;
 
 	program_put(4, 2, NAMES("apache2\0sbin\0usr"), id, sizeof(id));
@@ -170,9 +170,23 @@ static void test_programs(void)
 	entry->program_id = 99;
 	ok(!find(&flow, &found), "another executable took the place: nobody");
 	entry->program_id = 2;
+	programs[4].group_id[0] = 7;
+	programs[4].group_id[1] = 1;
 	ok(find(&flow, &found) && strcmp(found.exe, "/usr/sbin/apache2") == 0 &&
-	           pr_uuid_equal(&found.container, &expected),
-	   "the container by its control group");
+	           origin_groups(origin, &found, text) &&
+	           strcmp(text, "1:pids:/docker/0123456789abcdef0123456789abcdef0123456789abcdef"
+	                        "0123456789abcdef\n0::/\n") == 0,
+	   "its control groups as /proc says them");
+	programs[4].group_id[1] = 0;
+	ok(origin_groups(origin, &found, text) && strstr(text, "0::") == NULL,
+	   "a hierarchy that is not there is not said");
+	programs[4].group_partial[0] = 1;
+	ok(!origin_groups(origin, &found, text), "groups deeper than there was room: none");
+	programs[4].group_partial[0] = 0;
+	programs[4].group_bytes[0] = 70000;
+	ok(!origin_groups(origin, &found, text), "more bytes than there is room: none");
+	programs[4].id = 9;
+	ok(!origin_groups(origin, &found, text), "overwritten meanwhile: none");
 	programs[4].deleted = 1;
 	programs[4].id = entry->program_id = 3;
 	ok(find(&flow, &found) && strcmp(found.exe, "/usr/sbin/apache2 (deleted)") == 0,

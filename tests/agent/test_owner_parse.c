@@ -64,7 +64,6 @@ static void test_raw(void)
 
 static void test_texts(void)
 {
-	char id[65];
 	char name[33];
 	const char passwd[] = "root:x:0:0:root:/root:/bin/sh\n"
 			      "bad line\n"
@@ -93,15 +92,6 @@ static void test_texts(void)
 	ok(owner_uid_map("0 100000 10\n", 7) == UINT32_MAX && owner_uid_map("", 7) == UINT32_MAX &&
 	           owner_uid_map("x", 7) == UINT32_MAX,
 	   "not mapped");
-
-#define ID "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
-	ok(owner_cgroup_parse("0::/system.slice/docker-" ID ".scope\n", id) && strcmp(id, ID) == 0,
-	   "a container by systemd's name");
-	ok(owner_cgroup_parse("12:pids:/docker/" ID "\n0::/\n", id) && strcmp(id, ID) == 0,
-	   "by the engine's own");
-	ok(!owner_cgroup_parse("0::/user.slice\n", id) &&
-	           !owner_cgroup_parse("0::/docker/" ID "0\n", id) && !owner_cgroup_parse("", id),
-	   "no container");
 
 	ok(owner_mounts_risky("30 1 0:5 / / rw - ext4 /dev/a rw\n"
 	                      "31 30 0:6 / /etc rw shared:1 - fuse.sshfs x rw\n") &&

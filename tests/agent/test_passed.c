@@ -51,8 +51,10 @@ int main(void)
 	};
 	static const struct pr_uuid nobody;
 	struct codec_event event;
+	struct part_owner owner;
 
-	passed_event(&report, NULL, 123, &event);
+	passed_event(&report, NULL, 123, &event, &owner);
+	passed_endpoint_set(&report, &report.endpoint, &event);
 	ok(asked_initiator && !asked_listener && asked_slot == 5, "outbound: who started it?");
 	ok(asked.live && !asked.held && asked.src_port == 40000,
 	   "asked as a live connection, not as a packet");
@@ -70,11 +72,18 @@ int main(void)
 	           pr_uuid_equal(&event.dst_endpoint, &nobody),
 	   "the endpoint is its source");
 	report.flow.outbound = false;
-	passed_event(&report, NULL, 124, &event);
+	passed_event(&report, NULL, 124, &event, &owner);
+	passed_endpoint_set(&report, &report.endpoint, &event);
 	ok(asked_listener && asked.live, "inbound: who took it?");
 	ok(event.reporter == CODEC_REPORTER_TERMINATOR &&
 	           pr_uuid_equal(&event.dst_endpoint, &report.endpoint) &&
 	           pr_uuid_equal(&event.src_endpoint, &nobody),
 	   "the endpoint is its destination");
+	ok(owner.pid == 77, "the owner says which endpoint that is");
+	passed_event(&report, NULL, 124, &event, &owner);
+	passed_endpoint_set(&report, &nobody, &event);
+	ok(pr_uuid_equal(&event.dst_endpoint, &nobody) && event.unknown == CODEC_UNKNOWN_ENDPOINT &&
+	           event.pid == 77,
+	   "whose endpoint cannot be told is nobody's, and says so");
 	return tap_done();
 }

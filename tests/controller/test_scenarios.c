@@ -292,6 +292,9 @@ static struct codec_request request_parse(char **words, size_t count)
 	          request.from_exe);
 	who_parse(words, count, "to", &request.to_state, &request.to_uid, request.to_user,
 	          request.to_exe);
+	if (value_of(words, count, "taker") != NULL) {
+		request.to_endpoint = id_of(value_of(words, count, "taker"));
+	}
 	if (end == CODEC_END_NEAR) {
 		request.to_state = CODEC_KNOWN_ABSENT;
 	} else if (end == CODEC_END_FAR) {
@@ -407,9 +410,10 @@ static bool holds(const struct codec_verdict *verdict, const char *key, const ch
 		return verdict->revision == strtoull(value, NULL, 10);
 	}
 	if (strcmp(key, "unknown") == 0) {
-		return verdict->unknown == (strcmp(value, "no-notice") == 0
-		                                    ? CODEC_UNKNOWN_NO_NOTICE
-		                                    : CODEC_UNKNOWN_NONE);
+		return verdict->unknown ==
+		       (strcmp(value, "no-notice") == 0  ? CODEC_UNKNOWN_NO_NOTICE
+		        : strcmp(value, "endpoint") == 0 ? CODEC_UNKNOWN_ENDPOINT
+		                                         : CODEC_UNKNOWN_NONE);
 	}
 	const struct asked *other = asked_of(value);
 	if (other == NULL) {
@@ -525,6 +529,9 @@ static void do_endpoint(char **words, size_t count)
 		for (size_t i = 3; i + 1 < count; i += 2) {
 			add_address(place, words[i], words[i + 1]);
 		}
+	} else if (strcmp(words[0], "lives-with") == 0 && count == 3) {
+		const struct place *with = place_of(words[2]);
+		(void)place_new(words[1], with->host, with->namespace_inode);
 	} else {
 		fatal("unknown line");
 	}

@@ -97,11 +97,12 @@ static void on_ask(void *context, const struct codec_request *request)
 	if (play.flood_id != 0) {
 		return;
 	}
-	say("ask %u %s %s %s reporter=%s from=%s,%s uid=%d to=%s,%s wire=%s,%u", play.questions,
-	    codec_enum_text(CODEC_SET_END, request->end), request->held ? "held" : "copy",
+	say("ask %u %s %s %s reporter=%s taker=%s from=%s,%s uid=%d to=%s,%s wire=%s,%u",
+	    play.questions, codec_enum_text(CODEC_SET_END, request->end),
+	    request->held ? "held" : "copy",
 	    flow_text(request->proto, &request->src, request->src_port, &request->dst,
 	              request->dst_port, flow),
-	    endpoint_text(&request->reporter),
+	    endpoint_text(&request->reporter), endpoint_text(&request->to_endpoint),
 	    codec_enum_text(CODEC_SET_KNOWN, request->from_state),
 	    request->from_exe[0] != 0 ? request->from_exe : "-", (int)request->from_uid,
 	    codec_enum_text(CODEC_SET_KNOWN, request->to_state),
@@ -336,6 +337,8 @@ static void do_slot(char **words, int count)
 	for (int i = 3; i < count; i++) {
 		if (strcmp(words[i], "host") == 0) {
 			space.is_host = true;
+		} else if (strcmp(words[i], "guest") == 0) {
+			space.guest = true;
 		} else if (words[i][0] == 'e') { /* one more endpoint in the same namespace */
 			space.endpoint = endpoint_id((unsigned int)number(words[i] + 1));
 			space.descriptors.queue = -1;
@@ -346,7 +349,7 @@ static void do_slot(char **words, int count)
 	}
 }
 
-/* initiator EXE UID PID [in ENDPOINT] [peer ADDR,PORT] / initiator unknown REASON */
+/* initiator EXE UID PID [in ENDPOINT] [peer ADDR,PORT] [nobody] / initiator unknown REASON */
 static void do_owner(char **words, int count)
 {
 	struct part_owner *owner =
@@ -363,8 +366,12 @@ static void do_owner(char **words, int count)
 	(void)snprintf(owner->user, sizeof(owner->user), "u%s", words[2]);
 	owner->uid = (uint32_t)number(words[2]);
 	owner->pid = reason;
+	if (strcmp(words[count - 1], "nobody") == 0) {
+		owner->place = PART_PLACE_UNKNOWN;
+	}
 	for (int i = 4; i + 1 < count; i += 2) {
 		if (strcmp(words[i], "in") == 0) {
+			owner->place = PART_PLACE_CONTAINER;
 			owner->container = endpoint_id((unsigned int)number(words[i + 1] + 1));
 		} else if (!end_parse(words[i + 1], &owner->peer, &owner->peer_port)) {
 			fail("bad peer", words[i + 1]);
@@ -543,6 +550,8 @@ static void do_small(char **words, int count)
 		                                               : CODEC_MODE_OBSERVE);
 	} else if (strcmp(word, "remove") == 0) {
 		gate_namespace_remove(play.gate, slot);
+	} else if (strcmp(word, "leave") == 0) {
+		gate_endpoint_remove(play.gate, &id);
 	} else if (strcmp(word, "forget") == 0) {
 		gate_decided_forget(play.gate);
 	} else if (strcmp(word, "rubbish") == 0) {

@@ -1,0 +1,165 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Whose is a process in a namespace, by its control groups: the table of containers is written
+ * here, the texts are what /proc/PID/cgroup would say. tests/base/test_cgroup has the trees of all
+ * engines.
+ */
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "agent/keeper/owner_internal.h"
+#include "base/err.h"
+#include "tests/tap.h"
+
+#define HOST 0 /* slots */
+#define WEB  1
+#define BOX  2
+#define ID_A "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
+#define ID_B "ff23456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
+#define ID_C "ee23456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
+
+static owner_t *owner;
+
+static struct pr_uuid id_of(uint8_t number)
+{
+	return (struct pr_uuid){ { [0] = 0x70, [15] = number } };
+}
+
+/* A container with these groups; NULL: they could not be read. */
+static void member(uint32_t slot, uint8_t number, const char *id, const char *own)
+{
+	struct owner_member_options options = {
+		.slot = slot, .endpoint = id_of(number), .container_id = id, .pid = -1
+	};
+
+	ok(owner_member_add(owner, &options) == PR_OK, "container %u in slot %u", number, slot);
+	if (own != NULL) {
+		struct owner_member *added = &owner->members[owner->member_count - 1];
+		added->own = strdup(own);
+		added->named = strstr(own, id) != NULL;
+		owner->spaces[slot].untold--;
+	}
+}
+
+/* "main", "nobody", or the container's number. */
+static const char *whose(uint32_t slot, const char *text)
+{
+	static char said[16];
+	struct part_owner found = { 0 };
+	struct owner_group group;
+
+	if (text != NULL) {
+		owner_group_resolve(owner, text, &group);
+	} else {
+		group = (struct owner_group){ .kind = OWNER_GROUP_UNREAD };
+	}
+	owner_place_set(owner, slot, &group, &found);
+	(void)snprintf(said, sizeof(said), "%s",
+	               found.place == PART_PLACE_MAIN      ? "main"
+	               : found.place == PART_PLACE_UNKNOWN ? "nobody"
+	                                                   : "");
+	if (said[0] == '\0') {
+		(void)snprintf(said, sizeof(said), "%u", found.container.bytes[15]);
+	}
+	return said;
+}
+
+static void is(uint32_t slot, const char *text, const char *wanted, const char *why)
+{
+	const char *got = whose(slot, text);
+
+	ok(strcmp(got, wanted) == 0, "%s: %s (%s)", why, wanted, got);
+}
+
+static void test_alone(void)
+{
+	is(HOST, "0::/system.slice/ssh.service\n", "main", "the host alone, its process");
+	is(HOST, "0::/docker/" ID_A "\n", "nobody",
+	   "a container that is not known yet is not the host");
+	is(HOST, NULL, "main", "a process that cannot be read, where nobody else lives");
+	owner->config.engine = false;
+	is(HOST, "0::/docker/" ID_A "\n", "main",
+	   "no engine: what runs in containers is the host's");
+	owner->config.engine = true;
+	(void)snprintf(owner->own_container, sizeof(owner->own_container), "%s", ID_C);
+	is(HOST, "0::/docker/" ID_C "\n", "main", "we run in a container, and the host with us");
+	owner->own_container[0] = '\0';
+}
+
+static void test_host(void)
+{
+	member(HOST, 1, ID_A, "pids:/docker/" ID_A "\n:/docker/" ID_A "\n");
+	member(HOST, 2, ID_B, "pids:/docker/" ID_B "\n:/docker/" ID_B "\n");
+	ok(owner_space_shared(owner, HOST), "the host's namespace is shared");
+	is(HOST, "8:pids:/docker/" ID_A "\n0::/docker/" ID_A "\n", "1", "one");
+	is(HOST, "8:pids:/docker/" ID_B "/x/y\n0::/docker/" ID_B "\n", "2", "the other, nested");
+	is(HOST, "8:pids:/\n0::/\n", "main", "the host");
+	is(HOST, "8:pids:/docker/" ID_A "\n0::/docker/" ID_B "\n", "nobody", "half in each");
+	is(HOST, "8:pids:/docker/" ID_A "\n0::/\n", "nobody", "half out");
+	is(HOST, "8:pids:/foo/docker-" ID_A ".scope\n0::/foo/docker-" ID_A ".scope\n", "nobody",
+	   "a host's group with a container's name");
+	is(HOST, "8:pids:/docker/" ID_C "\n0::/docker/" ID_C "\n", "nobody",
+	   "a container that is not known");
+	is(HOST, "8:pids:/docker/" ID_A "/docker/" ID_C "\n0::/docker/" ID_A "/docker/" ID_C "\n",
+	   "1", "a container inside a container is the outer one's");
+	is(HOST, "", "main", "no groups at all");
+	is(HOST, NULL, "nobody", "a process that cannot be read, where others live");
+	ok(owner_place_default(owner, HOST) == PART_PLACE_UNKNOWN &&
+	           owner_place_default(owner, UINT32_MAX) == PART_PLACE_MAIN,
+	   "nobody is found: nobody's");
+}
+
+static void test_container(void)
+{
+	member(WEB, 3, ID_C, ":/docker/" ID_C "\n");
+	ok(!owner_space_shared(owner, WEB), "one container lives alone");
+	is(WEB, "0::/docker/" ID_C "\n", "3", "its process");
+	is(WEB, "0::/system.slice/docker.service\n", "main",
+	   "the engine's own, for the container's names");
+	is(WEB, "8:pids:/docker/" ID_A "\n0::/docker/" ID_A "\n", "nobody",
+	   "another container's process that came in");
+	is(HOST, "0::/docker/" ID_C "\n", "nobody", "its process in the host's namespace");
+	ok(owner_place_default(owner, WEB) == PART_PLACE_MAIN, "nobody is found: the container's");
+	struct pr_uuid second = id_of(2);
+	uint64_t before = owner->generation;
+	owner_member_remove(owner, &second);
+	ok(owner->generation != before, "what was looked up before is looked up again");
+	is(HOST, "8:pids:/docker/" ID_B "\n0::/docker/" ID_B "\n", "nobody", "one that went");
+	owner_members_drop(owner, HOST);
+	ok(!owner_space_shared(owner, HOST) && owner->member_count == 1,
+	   "all of a namespace go with it");
+}
+
+/* First processes whose groups say nothing, or have no id. */
+static void test_untold(void)
+{
+	member(BOX, 4, ID_A, NULL);
+	is(BOX, "0::/docker/" ID_A "\n", "main", "groups that could not be read, alone: as before");
+	member(BOX, 5, ID_B, ":/lxc/box\n");
+	is(BOX, "0::/docker/" ID_A "\n", "nobody", "beside another: nobody");
+	is(BOX, "0::/lxc/box/init.scope\n", "5", "groups without the id: by their path");
+	is(BOX, "0::/lxc/box2\n", "main", "another path");
+	struct owner_member_options options = { .slot = 9, .container_id = ID_A };
+	ok(owner_member_add(owner, &options) == PR_EINVAL, "no such slot");
+}
+
+int main(void)
+{
+	struct owner_config config;
+
+	owner_config_default(&config);
+	config.engine = true;
+	if (!ok(owner_new(&config, &owner) == PR_OK, "attribution")) {
+		return tap_done();
+	}
+	owner->own_container[0] = '\0';
+	owner->spaces[HOST] = (struct owner_space){ .used = true, .host = true };
+	owner->spaces[WEB] = owner->spaces[BOX] = (struct owner_space){ .used = true };
+	test_alone();
+	test_host();
+	test_container();
+	test_untold();
+	owner_destroy(&owner);
+	return tap_done();
+}
