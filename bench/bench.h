@@ -118,4 +118,6 @@ int bench_suite_limits(const struct bench_config *config) _must_check_;
 int bench_suite_connect(const struct bench_config *config) _must_check_;
 int bench_suite_verdicts(const struct bench_config *config) _must_check_;
 int bench_suite_attribution(const struct bench_config *config) _must_check_;
+/** Also the last part of the suite agents. */
+int bench_suite_inventory(const struct bench_config *config) _must_check_;
 int bench_suite_agents(const struct bench_config *config) _must_check_;

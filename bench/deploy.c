@@ -191,9 +191,12 @@ pid_t deploy_agent(struct deploy *deploy, const char *space, const char *name, c
 	const char *folder = stage_folder(deploy->stage);
 
 	(void)snprintf(conf, sizeof(conf), "%s.conf", name);
-	int ret = file_write(deploy, conf,
-	                     "state_directory = %s/%s\nname = %s\ndocker_socket = none\n%s", folder,
-	                     name, name, settings != NULL ? settings : "");
+	int ret = file_write(deploy, conf, "state_directory = %s/%s\nname = %s\n%s%s", folder, name,
+	                     name,
+	                     settings != NULL && strstr(settings, "docker_socket") != NULL
+	                             ? ""
+	                             : "docker_socket = none\n",
+	                     settings != NULL ? settings : "");
 	if (ret == PR_OK) {
 		ret = enroll(deploy, space, "agent", name);
 	}
@@ -206,6 +209,13 @@ pid_t deploy_agent(struct deploy *deploy, const char *space, const char *name, c
 		"hosts --json | grep '\"name\": *\"%s\"' | grep -q '\"status\": *\"active\"'",
 		name);
 	ret = until(deploy, words);
+	if (ret == PR_OK) {
+		/* eBPF is loaded beside its start. */
+		(void)snprintf(words, sizeof(words),
+		               "status --json | grep '\"agent %s\"' | grep -vq 'being loaded'",
+		               name);
+		ret = until(deploy, words);
+	}
 	return ret == PR_OK ? pid : fail(ret, "an agent does not become active", deploy);
 }
 

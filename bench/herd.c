@@ -16,6 +16,8 @@
 #define EVENTS   64
 #define OPEN_MAX 4096 /* questions on the way, of a process */
 
+#define HERD_CHANGE_ID 1000 /* of the end of a changed inventory; and the change's number */
+
 /* ---- keys and store ---- */
 
 static struct store_peer peer_of(const struct herd_agent *agent, unsigned index)
@@ -111,11 +113,13 @@ unsigned herd_joining(const struct herd *herd)
 struct member {
 	const struct herd_agent *agent;
 	unsigned index;
+	struct herd_place *place;
 	bus_client_t *admin, *workers[DEPLOY_WORKERS];
 	bool greeted, known, has_state;
 	bool follows; /* counted for the revision that is waited for */
 	uint64_t revision, number, connection;
 	uint64_t beat_ns;
+	uint32_t changed; /* the last change that was told */
 };
 
 struct member_wake {
@@ -179,50 +183,46 @@ static int document_send(struct member *member, codec_doc_t *document)
 	size_t size_bytes = 0;
 
 	int ret = owned == NULL ? PR_ENOMEM : codec_doc_encode(owned, &data, &size_bytes);
+	if (ret == PR_OK && codec_doc_type(owned) != CODEC_STATE_GET) {
+		atomic_fetch_add(&member->place->bytes, size_bytes);
+	}
 	return ret == PR_OK ? bus_client_send(member->admin, data, size_bytes) : ret;
 }
 
-static codec_doc_t *host_document(const struct member *member)
-{
-	codec_doc_t *document = codec_doc_new(CODEC_ENDPOINT);
-	char name[32];
-
-	(void)snprintf(name, sizeof(name), "herd-%u", member->index);
-	if (document != NULL) {
-		codec_doc_set_uuid(document, CODEC_ENDPOINT_UUID, &member->agent->id);
-		codec_doc_set_uuid(document, CODEC_ENDPOINT_HOST, &member->agent->id);
-		codec_doc_set_text(document, CODEC_ENDPOINT_KIND, "host");
-		codec_doc_set_text(document, CODEC_ENDPOINT_NAME, name);
-		codec_doc_addf(document, CODEC_ENDPOINT_ADDRESSES,
-		               "global 10.9.%u.%u/16 02:00:00:00:00:01 eth0", member->index / 250,
-		               member->index % 250 + 1);
-	}
-	return document;
-}
-
-/* HELLO, the inventory of one host, its end. */
-static int greet(struct member *member)
+/* HELLO, the inventory of one host and its containers, its end. */
+static int greet(struct member *member, unsigned containers)
 {
 	codec_doc_t *hello = codec_doc_new(CODEC_HELLO);
-	codec_doc_t *end = codec_doc_new(CODEC_INVENTORY_END);
 
-	if (hello != NULL && end != NULL) {
+	if (hello != NULL) {
 		codec_doc_set_u64(hello, CODEC_HELLO_ID, 1);
 		codec_doc_set_uuid(hello, CODEC_HELLO_UUID, &member->agent->id);
 		codec_doc_set_text(hello, CODEC_HELLO_VERSION, "bench");
 		codec_doc_set_u64(hello, CODEC_HELLO_EPOCH, 1);
-		codec_doc_set_u64(end, CODEC_INVENTORY_END_ID, 2);
-		codec_doc_set_u64(end, CODEC_INVENTORY_END_FULL, 1);
 	}
 	int ret = document_send(member, hello);
 	if (ret == PR_OK) {
-		ret = document_send(member, host_document(member));
+		ret = document_send(member, herd_host_document(member->agent, member->index));
 	}
-	if (ret != PR_OK) {
-		codec_doc_destroy(&end);
-		return ret;
+	for (unsigned i = 0; i < containers && ret == PR_OK; i++) {
+		ret = document_send(member,
+		                    herd_container_document(member->agent, member->index, i, 0));
 	}
-	return document_send(member, end);
+	return ret == PR_OK ? document_send(member, herd_end_document(2, true)) : ret;
+}
+
+/* The first agent's first container has another label now: it alone, as an agent tells it. */
+static void change_turn(struct herd_process *process, struct member *member)
+{
+	uint32_t wanted = atomic_load(&process->herd->board->change);
+
+	if (member->index != 0 || wanted == member->changed || !member->known) {
+		return;
+	}
+	if (document_send(member, herd_container_document(member->agent, 0, 0, wanted)) == PR_OK &&
+	    document_send(member, herd_end_document(HERD_CHANGE_ID + wanted, false)) == PR_OK) {
+		member->changed = wanted;
+	}
 }
 
 static void beat(struct member *member, uint64_t now_ns, uint64_t beat_ns)
@@ -275,10 +275,18 @@ static void admin_take(struct herd_process *process, struct member *member)
 		if (codec_doc_decode(data, size_bytes, &document) != PR_OK) {
 			continue;
 		}
+		if (codec_doc_type(document) != CODEC_OK) {
+			atomic_fetch_add(&member->place->bytes, size_bytes);
+		}
 		if (codec_doc_type(document) == CODEC_STATE) {
 			state_take(member, document);
 		} else if (codec_doc_type(document) == CODEC_INVENTORY_ACK) {
+			uint64_t id = codec_doc_u64(document, CODEC_INVENTORY_ACK_ID);
 			member->known = true;
+			if (id > HERD_CHANGE_ID) {
+				atomic_store(&process->herd->board->changed,
+				             (uint32_t)(id - HERD_CHANGE_ID));
+			}
 		}
 	}
 	count_ready(process, member, before);
@@ -363,7 +371,9 @@ static int member_open(struct herd_process *process)
 	struct member *member = &process->members[process->opened];
 	unsigned index = process->first + process->opened;
 
-	*member = (struct member){ .agent = &process->herd->agents[index], .index = index };
+	*member = (struct member){ .agent = &process->herd->agents[index],
+		                   .index = index,
+		                   .place = process->place };
 	int ret = client_open(process, member, DEPLOY_ADMIN_PORT, true, &member->admin);
 	for (unsigned w = 0; w < DEPLOY_WORKERS && ret == PR_OK; w++) {
 		ret = client_open(process, member, DEPLOY_WORKER_PORT + w, false,
@@ -419,11 +429,12 @@ static void members_turn(struct herd_process *process, uint64_t now_ns)
 			continue;
 		}
 		if (!member->greeted) {
-			member->greeted = greet(member) == PR_OK;
+			member->greeted = greet(member, process->herd->containers) == PR_OK;
 		}
 		if (member->greeted && now_ns >= member->beat_ns) {
 			beat(member, now_ns, herd_beat_ns(process->herd));
 		}
+		change_turn(process, member);
 		if (wanted != process->wanted && member->revision >= wanted) {
 			member->follows = true;
 			atomic_fetch_add(&process->place->followed, 1);
@@ -522,6 +533,15 @@ uint32_t herd_followed(const struct herd *herd)
 	uint32_t sum = 0;
 	for (unsigned i = 0; i < HERD_PROCESSES_MAX; i++) {
 		sum += atomic_load(&herd->board->places[i].followed);
+	}
+	return sum;
+}
+
+uint64_t herd_bytes(const struct herd *herd)
+{
+	uint64_t sum = 0;
+	for (unsigned i = 0; i < HERD_PROCESSES_MAX; i++) {
+		sum += atomic_load(&herd->board->places[i].bytes);
 	}
 	return sum;
 }

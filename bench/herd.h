@@ -16,6 +16,7 @@
 #include "bench/stage.h"
 #include "bench/traffic.h"
 #include "bus/bus.h"
+#include "codec/codec.h"
 
 #define HERD_A_PROCESS     100
 #define HERD_PROCESSES_MAX 100
@@ -37,12 +38,15 @@ struct herd_place {
 	_Atomic uint32_t ready;    /* agents with a state and their inventory acknowledged */
 	_Atomic uint32_t followed; /* agents whose state is of revision or later */
 	_Atomic uint64_t asked, answered;
+	_Atomic uint64_t bytes; /* of frames with the admin service, but for idle heartbeats */
 	struct traffic_histogram latency; /* of answers while asking */
 };
 
 struct herd_board {
 	_Atomic uint64_t revision; /* order: count who has it */
 	_Atomic uint32_t rate;     /* order: questions a second of each process; 0: none */
+	_Atomic uint32_t change;   /* order: the first agent tells this change of a container */
+	_Atomic uint32_t changed;  /* the last one that the controller has acknowledged */
 	struct herd_place places[HERD_PROCESSES_MAX];
 };
 
@@ -51,6 +55,7 @@ struct herd {
 	struct herd_board *board;
 	struct herd_agent *agents;
 	unsigned count;
+	unsigned containers; /* of each agent; 0, unless set before herd_start() */
 	uint8_t server_key[BUS_KEY_BYTES];
 };
 
@@ -66,3 +71,13 @@ uint64_t herd_beat_ns(const struct herd *herd);
 unsigned herd_joining(const struct herd *herd);
 uint32_t herd_ready(const struct herd *herd);
 uint32_t herd_followed(const struct herd *herd);
+/** Of documents sent and received by all, but for STATE_GET and the OK that nothing is new. */
+uint64_t herd_bytes(const struct herd *herd);
+
+/* ---- herd_inventory.c: what an agent tells of its host, as large as a real one's ---- */
+
+codec_doc_t *herd_host_document(const struct herd_agent *agent, unsigned index);
+/** Its name is herd-INDEX-c-NUMBER; @p change shows in a label. */
+codec_doc_t *herd_container_document(const struct herd_agent *agent, unsigned index,
+                                     unsigned number, unsigned change);
+codec_doc_t *herd_end_document(uint64_t id, bool full);

@@ -39,6 +39,8 @@ static const struct {
 	{ "verdicts", "a worker beside an echo, 10,000 rules, when a commit shows",
 	  bench_suite_verdicts },
 	{ "agents", "1,000 agents (--full: 10,000) on one controller", bench_suite_agents },
+	{ "inventory", "10,000 endpoints: the commands that list them, what a change sends",
+	  bench_suite_inventory },
 	{ "attribution", "who began it: a storm of short lives, and what knowing costs",
 	  bench_suite_attribution },
 	{ "codec", "encode and decode hot records, beside copying their bytes", bench_suite_codec },

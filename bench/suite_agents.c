@@ -200,5 +200,5 @@ int bench_suite_agents(const struct bench_config *config)
 		stage_destroy(&suite.stage);
 	}
 	herd_done(&suite.herd);
-	return ret;
+	return ret == PR_OK && !stage_interrupted() ? bench_suite_inventory(config) : ret;
 }

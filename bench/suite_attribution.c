@@ -12,10 +12,12 @@
 #include "bench/attribute.h"
 #include "bench/bench.h"
 #include "bench/storm.h"
+#include "bench/suite_join.h"
 #include "store/history.h"
 
 #define CONNECTIONS      100000
 #define CONNECTIONS_FULL 1000000
+#define JOINED           100000
 #define FALLBACK_SHARE   20 /* a twentieth of them with eBPF off */
 #define ROUNDS           20
 #define ROWS_A_READ      4096
@@ -336,6 +338,10 @@ static int suite_run(struct suite *suite)
 	}
 	if (ret == PR_OK && !stage_interrupted()) {
 		ret = storm_judge(suite, &suite->fallback, count / FALLBACK_SHARE);
+	}
+	if (ret == PR_OK && !stage_interrupted()) {
+		ret = suite_join_run(suite->config, &suite->deploy,
+		                     JOINED / (count < CONNECTIONS ? 10 : 1));
 	}
 	return ret;
 }

@@ -286,7 +286,8 @@ enum cli_hop_kind cli_hop_causes(const struct cli_hop *hops, size_t count, size_
 
 /* ---- endpoints and peers (endpoint.c) ---- */
 
-json_t *cli_endpoint_json(const codec_doc_t *endpoint);
+/** One object on one line, not flushed. False: out of memory or not written. */
+bool cli_endpoint_json_print(const codec_doc_t *endpoint, FILE *out);
 extern const struct cli_column cli_endpoint_columns[];
 size_t cli_endpoint_column_count(bool wide);
 void cli_endpoint_cells(const codec_doc_t *endpoint, const struct cli_style *style, bool wide,
@@ -319,6 +320,14 @@ json_t *cli_json_time(uint64_t wall_ns);
 json_t *cli_json_texts(const codec_doc_t *doc, unsigned field);
 /** One line, not flushed; takes the reference. False: out of memory or not written. */
 bool cli_json_print(json_t *object, FILE *out);
+/**
+ * Without an object, for lists of ten thousand that are too slow to make. Nothing is put behind.
+ * The first takes the reference; an empty text is null; the last prints BEFORE as it is, then the
+ * text. False: out of memory or not written.
+ */
+bool cli_json_value_print(json_t *value, FILE *out);
+bool cli_json_text_print(const char *text, FILE *out);
+bool cli_json_member_print(const char *before, const char *text, FILE *out);
 
 /* ---- configuration (config.c) ---- */
 

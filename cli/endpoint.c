@@ -2,6 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "base/log.h"
 #include "cli/cli.h"
 
@@ -14,9 +15,9 @@ static bool is_container(const codec_doc_t *endpoint)
 
 /* ---- JSON ---- */
 
-static json_t *text_json(const codec_doc_t *endpoint, unsigned field)
+static bool text_json(const codec_doc_t *endpoint, unsigned field, FILE *out)
 {
-	return cli_json_text(codec_doc_text(endpoint, field));
+	return cli_json_text_print(codec_doc_text(endpoint, field), out);
 }
 
 /* The @p index-th word of a line, cut to the buffer; "" when there are fewer. */
@@ -53,96 +54,149 @@ static void address_split(const char *text, char ip[static 64], char mask[static
 }
 
 /* null: not in quarantine */
-static json_t *quarantine_json(const codec_doc_t *endpoint)
+static bool quarantine_json(const codec_doc_t *endpoint, unsigned field, FILE *out)
 {
 	uint64_t until_wall_ns = codec_doc_u64(endpoint, CODEC_ENDPOINT_QUARANTINE_UNTIL);
+	json_t *object = json_null();
 
-	if (codec_doc_u64(endpoint, CODEC_ENDPOINT_QUARANTINED) == 0) {
-		return json_null();
+	if (codec_doc_u64(endpoint, field) != 0) {
+		object = json_pack(
+			"{s:o, s:o, s:o}", "by",
+			cli_json_text(codec_doc_text(endpoint, CODEC_ENDPOINT_QUARANTINE_BY)),
+			"reason",
+			cli_json_text(codec_doc_text(endpoint, CODEC_ENDPOINT_QUARANTINE_REASON)),
+			"until", cli_json_time(until_wall_ns));
 	}
-	return json_pack("{s:o, s:o, s:o}", "by", text_json(endpoint, CODEC_ENDPOINT_QUARANTINE_BY),
-	                 "reason", text_json(endpoint, CODEC_ENDPOINT_QUARANTINE_REASON), "until",
-	                 until_wall_ns != 0 ? cli_json_time(until_wall_ns) : json_null());
+	return cli_json_value_print(object, out);
 }
 
-static json_t *interfaces_json(const codec_doc_t *endpoint)
+static bool texts_json(const codec_doc_t *endpoint, unsigned field, FILE *out)
 {
-	json_t *list = json_array();
+	size_t count = codec_doc_count(endpoint, field);
+	bool good = count > 0 || fputs("[", out) != EOF;
 
-	for (size_t i = 0; i < codec_doc_count(endpoint, CODEC_ENDPOINT_ADDRESSES); i++) {
-		const char *line = codec_doc_item(endpoint, CODEC_ENDPOINT_ADDRESSES, i);
-		char scope[64], address[64], mac[64], name[64], ip[64], mask[64];
-		address_split(word_of(line, 1, address, sizeof(address)), ip, mask);
-		(void)json_array_append_new(
-			list,
-			json_pack("{s:s, s:s, s:s, s:o, s:o, s:o}", "scope",
-		                  word_of(line, 0, scope, sizeof(scope)), "address", address, "ip",
-		                  ip, "mask", cli_json_text(mask), "mac",
-		                  cli_json_text(word_of(line, 2, mac, sizeof(mac))), "interface",
-		                  cli_json_text(word_of(line, 3, name, sizeof(name)))));
+	for (size_t i = 0; i < count; i++) {
+		/* An empty item is a text, too. */
+		const char *item = codec_doc_item(endpoint, field, i);
+		good &= item[0] != '\0' ? cli_json_member_print(i == 0 ? "[" : ",", item, out)
+		                        : fputs(i == 0 ? "[\"\"" : ",\"\"", out) != EOF;
 	}
-	return list;
+	return fputs("]", out) != EOF && good;
 }
 
-/* Of "tcp/80". */
-static json_t *port_json(const char *service)
+static bool interface_json(const char *line, const char *before, FILE *out)
 {
+	char word[64], ip[64], mask[64];
+	bool good = fputs(before, out) != EOF;
+
+	good &= cli_json_member_print("{\"scope\":", word_of(line, 0, word, sizeof(word)), out);
+	address_split(word_of(line, 1, word, sizeof(word)), ip, mask);
+	good &= cli_json_member_print(",\"address\":", word, out);
+	good &= cli_json_member_print(",\"ip\":", ip, out);
+	good &= cli_json_member_print(",\"mask\":", mask, out);
+	good &= cli_json_member_print(",\"mac\":", word_of(line, 2, word, sizeof(word)), out);
+	good &= cli_json_member_print(",\"interface\":", word_of(line, 3, word, sizeof(word)), out);
+	return fputs("}", out) != EOF && good;
+}
+
+static bool listener_json(const char *line, const char *before, FILE *out)
+{
+	char word[256];
+	const char *service = word_of(line, 0, word, sizeof(word));
 	const char *slash = strchr(service, '/');
+	bool good = fputs(before, out) != EOF;
 
-	return slash != NULL ? json_integer((json_int_t)strtoul(slash + 1, NULL, 10)) : json_null();
-}
-
-static json_t *listeners_json(const codec_doc_t *endpoint)
-{
-	json_t *list = json_array();
-
-	for (size_t i = 0; i < codec_doc_count(endpoint, CODEC_ENDPOINT_LISTENERS); i++) {
-		const char *line = codec_doc_item(endpoint, CODEC_ENDPOINT_LISTENERS, i);
-		char service[64], pid[32], process[256];
-		(void)word_of(line, 0, service, sizeof(service)); /* used twice below */
-		(void)json_array_append_new(
-			list,
-			json_pack("{s:s, s:o, s:o, s:o}", "service", service, "port",
-		                  port_json(service), "pid",
-		                  cli_json_text(word_of(line, 1, pid, sizeof(pid))), "process",
-		                  cli_json_text(word_of(line, 2, process, sizeof(process)))));
+	good &= cli_json_member_print("{\"service\":", service, out);
+	if (slash != NULL) {
+		good &= fprintf(out, ",\"port\":%lu", strtoul(slash + 1, NULL, 10)) > 0;
+	} else {
+		good &= fputs(",\"port\":null", out) != EOF;
 	}
-	return list;
+	good &= cli_json_member_print(",\"pid\":", word_of(line, 1, word, sizeof(word)), out);
+	good &= cli_json_member_print(",\"process\":", word_of(line, 2, word, sizeof(word)), out);
+	return fputs("}", out) != EOF && good;
 }
 
-json_t *cli_endpoint_json(const codec_doc_t *endpoint)
+static bool lines_json(const codec_doc_t *endpoint, unsigned field, FILE *out)
 {
-	struct pr_uuid id = codec_doc_uuid(endpoint, CODEC_ENDPOINT_UUID);
-	struct pr_uuid host = codec_doc_uuid(endpoint, CODEC_ENDPOINT_HOST);
-	json_t *object = json_pack(
-		"{s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "endpoint",
-		cli_json_uuid(&id), "kind", text_json(endpoint, CODEC_ENDPOINT_KIND), "name",
-		text_json(endpoint, CODEC_ENDPOINT_NAME), "host",
-		text_json(endpoint, CODEC_ENDPOINT_HOST_NAME), "host_endpoint",
-		cli_json_uuid(&host), "status", text_json(endpoint, CODEC_ENDPOINT_STATUS), "mode",
-		text_json(endpoint, CODEC_ENDPOINT_MODE), "enforced",
-		text_json(endpoint, CODEC_ENDPOINT_ENFORCED), "groups",
-		cli_json_texts(endpoint, CODEC_ENDPOINT_GROUPS), "container_id",
-		text_json(endpoint, CODEC_ENDPOINT_CONTAINER_ID), "image",
-		text_json(endpoint, CODEC_ENDPOINT_IMAGE), "reported",
-		cli_json_time(codec_doc_u64(endpoint, CODEC_ENDPOINT_REPORTED)));
-	json_t *more = json_pack(
-		"{s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "quarantine",
-		quarantine_json(endpoint), "labels",
-		cli_json_texts(endpoint, CODEC_ENDPOINT_LABELS), "interfaces",
-		interfaces_json(endpoint), "listeners", listeners_json(endpoint), "platform",
-		text_json(endpoint, CODEC_ENDPOINT_PLATFORM), "version",
-		text_json(endpoint, CODEC_ENDPOINT_VERSION), "model",
-		text_json(endpoint, CODEC_ENDPOINT_MODEL), "manufacturer",
-		text_json(endpoint, CODEC_ENDPOINT_MANUFACTURER), "processor",
-		text_json(endpoint, CODEC_ENDPOINT_PROCESSOR), "os_version",
-		text_json(endpoint, CODEC_ENDPOINT_OS_VERSION), "cgroup",
-		text_json(endpoint, CODEC_ENDPOINT_CGROUP), "sessions", cli_sessions_json(endpoint),
-		"sessions_lack", text_json(endpoint, CODEC_ENDPOINT_SESSIONS_LACK));
+	size_t count = codec_doc_count(endpoint, field);
+	bool good = fputs("[", out) != EOF;
 
-	(void)json_object_update(object, more);
-	json_decref(more);
-	return object;
+	for (size_t i = 0; i < count; i++) {
+		const char *line = codec_doc_item(endpoint, field, i);
+		const char *before = i == 0 ? "" : ",";
+		good &= field == CODEC_ENDPOINT_ADDRESSES ? interface_json(line, before, out)
+		                                          : listener_json(line, before, out);
+	}
+	return fputs("]", out) != EOF && good;
+}
+
+static bool uuid_json(const codec_doc_t *endpoint, unsigned field, FILE *out)
+{
+	struct pr_uuid id = codec_doc_uuid(endpoint, field);
+	char text[PR_UUID_TEXT_BYTES];
+
+	return cli_json_text_print(pr_uuid_is_null(&id) ? "" : pr_uuid_format(&id, text), out);
+}
+
+static bool time_json(const codec_doc_t *endpoint, unsigned field, FILE *out)
+{
+	uint64_t wall_ns = codec_doc_u64(endpoint, field);
+	char text[PR_CLOCK_TEXT_BYTES];
+
+	return cli_json_text_print(wall_ns == 0 ? "" : pr_clock_format(wall_ns, text), out);
+}
+
+static bool sessions_json(const codec_doc_t *endpoint, unsigned field, FILE *out)
+{
+	return codec_doc_count(endpoint, field) == 0
+	               ? fputs("[]", out) != EOF
+	               : cli_json_value_print(cli_sessions_json(endpoint), out);
+}
+
+static const struct {
+	const char *key;
+	unsigned field;
+	bool (*print)(const codec_doc_t *endpoint, unsigned field, FILE *out);
+} json_rows[] = {
+	{ "endpoint", CODEC_ENDPOINT_UUID, uuid_json },
+	{ "kind", CODEC_ENDPOINT_KIND, text_json },
+	{ "name", CODEC_ENDPOINT_NAME, text_json },
+	{ "host", CODEC_ENDPOINT_HOST_NAME, text_json },
+	{ "host_endpoint", CODEC_ENDPOINT_HOST, uuid_json },
+	{ "status", CODEC_ENDPOINT_STATUS, text_json },
+	{ "mode", CODEC_ENDPOINT_MODE, text_json },
+	{ "enforced", CODEC_ENDPOINT_ENFORCED, text_json },
+	{ "groups", CODEC_ENDPOINT_GROUPS, texts_json },
+	{ "container_id", CODEC_ENDPOINT_CONTAINER_ID, text_json },
+	{ "image", CODEC_ENDPOINT_IMAGE, text_json },
+	{ "reported", CODEC_ENDPOINT_REPORTED, time_json },
+	{ "quarantine", CODEC_ENDPOINT_QUARANTINED, quarantine_json },
+	{ "labels", CODEC_ENDPOINT_LABELS, texts_json },
+	{ "interfaces", CODEC_ENDPOINT_ADDRESSES, lines_json },
+	{ "listeners", CODEC_ENDPOINT_LISTENERS, lines_json },
+	{ "platform", CODEC_ENDPOINT_PLATFORM, text_json },
+	{ "version", CODEC_ENDPOINT_VERSION, text_json },
+	{ "model", CODEC_ENDPOINT_MODEL, text_json },
+	{ "manufacturer", CODEC_ENDPOINT_MANUFACTURER, text_json },
+	{ "processor", CODEC_ENDPOINT_PROCESSOR, text_json },
+	{ "os_version", CODEC_ENDPOINT_OS_VERSION, text_json },
+	{ "cgroup", CODEC_ENDPOINT_CGROUP, text_json },
+	{ "sessions", CODEC_ENDPOINT_SESSIONS, sessions_json },
+	{ "sessions_lack", CODEC_ENDPOINT_SESSIONS_LACK, text_json },
+};
+
+bool cli_endpoint_json_print(const codec_doc_t *endpoint, FILE *out)
+{
+	bool good = true;
+
+	for (size_t i = 0; i < PR_ARRAY_LEN(json_rows); i++) {
+		good &= fputs_unlocked(i == 0 ? "{\"" : ",\"", out) != EOF;
+		good &= fputs_unlocked(json_rows[i].key, out) != EOF;
+		good &= fputs_unlocked("\":", out) != EOF;
+		good &= json_rows[i].print(endpoint, json_rows[i].field, out);
+	}
+	return fputs("}\n", out) != EOF && good;
 }
 
 /* ---- table ---- */

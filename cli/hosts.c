@@ -111,7 +111,7 @@ static int list_print(struct cli *cli, const struct list *list)
 
 	if (cli->options.json) {
 		for (size_t i = 0; i < list->count; i++) {
-			if (!cli_json_print(cli_endpoint_json(list->items[i]), cli->out)) {
+			if (!cli_endpoint_json_print(list->items[i], cli->out)) {
 				return CLI_ERROR;
 			}
 		}
@@ -179,8 +179,7 @@ int cli_run_show(struct cli *cli)
 		return status;
 	}
 	if (cli->options.json) {
-		return cli_json_print(cli_endpoint_json(list.items[0]), cli->out) ? CLI_DONE
-		                                                                  : CLI_ERROR;
+		return cli_endpoint_json_print(list.items[0], cli->out) ? CLI_DONE : CLI_ERROR;
 	}
 	cli_endpoint_print(list.items[0], &cli->style, cli->out);
 	return CLI_DONE;

@@ -10,7 +10,7 @@
 #include "base/log.h"
 #include "cli/cli.h"
 
-#define TURN_MS 20 /* between looks at a connection that is not up yet */
+#define TURN_MS 2 /* between looks at a connection that is not up yet */
 
 int cli_fail(struct cli *cli, enum cli_exit status, const char *format, ...)
 {

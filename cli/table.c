@@ -111,9 +111,23 @@ void cli_text_cut(char *text, size_t most)
 	text[at + 1] = '\0';
 }
 
-/* NULL when memory is out: shown as empty. */
-static char *escaped(const char *text)
+/* Nothing in it that is escaped: most cells, and a list has tens of thousands. */
+static bool is_plain(const char *text)
 {
+	while (*text >= ' ' && *text <= '~') {
+		text++;
+	}
+	return *text == '\0';
+}
+
+/* Takes @p text. NULL when memory is out: shown as empty. */
+static char *escaped(char *text)
+{
+	_cleanup_(pr_free) char *owned = text;
+
+	if (is_plain(owned)) {
+		return take_ptr(owned);
+	}
 	size_t room = ESCAPE_TIMES * strlen(text) + 1;
 	char *shown = malloc(room);
 
@@ -125,7 +139,7 @@ static char *escaped(const char *text)
 
 void cli_table_cell(cli_table_t *table, enum cli_tint tint, const char *format, ...)
 {
-	_cleanup_(pr_free) char *text = NULL;
+	char *text = NULL;
 	size_t column = table->cell_count % table->column_count;
 	struct cell *cell;
 	va_list args;
@@ -139,6 +153,7 @@ void cli_table_cell(cli_table_t *table, enum cli_tint tint, const char *format, 
 		size_t room = table->cell_room == 0 ? 64 : 2 * table->cell_room;
 		struct cell *cells = realloc(table->cells, room * sizeof(*cells));
 		if (cells == NULL) {
+			free(text);
 			return;
 		}
 		table->cells = cells;
@@ -146,13 +161,18 @@ void cli_table_cell(cli_table_t *table, enum cli_tint tint, const char *format, 
 	}
 	cell = &table->cells[table->cell_count++];
 	*cell = (struct cell){ .tint = tint };
-	cell->text = escaped(text == NULL || text[0] == '\0' ? "-" : text);
+	if (text != NULL && text[0] == '\0') {
+		free(text);
+		text = strdup("-");
+	}
+	cell->text = text != NULL ? escaped(text) : NULL;
 	if (cell->text != NULL) {
 		if (table->style->terminal) {
 			cli_text_cut(cell->text, table->columns[column].most);
 		}
-		if (characters(cell->text) > table->widths[column]) {
-			table->widths[column] = (unsigned)characters(cell->text);
+		size_t shown = characters(cell->text);
+		if (shown > table->widths[column]) {
+			table->widths[column] = (unsigned)shown;
 		}
 	}
 }
@@ -182,9 +202,12 @@ static void line_print(const cli_table_t *table, const struct cell *cells)
 		if (last && table->style->columns > used) {
 			cli_text_cut(text, table->style->columns - used);
 		}
-		fprintf(table->out, "%s%s%s", code, text, code[0] != '\0' ? "\033[0m" : "");
-		for (size_t k = characters(text); !last && k < table->widths[i] + 2U; k++) {
-			fputc(' ', table->out);
+		(void)fputs(code, table->out);
+		(void)fputs(text, table->out);
+		(void)fputs(code[0] != '\0' ? "\033[0m" : "", table->out);
+		if (!last) {
+			fprintf(table->out, "%*s", (int)(table->widths[i] + 2U - characters(text)),
+			        "");
 		}
 		used += table->widths[i] + 2U;
 	}

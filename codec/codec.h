@@ -224,6 +224,15 @@ const char *codec_doc_item(const codec_doc_t *doc, unsigned field, size_t index)
 int codec_doc_encode(const codec_doc_t *doc, uint8_t **ret_data, size_t *ret_bytes) _must_check_;
 
 /**
+ * The same with the fields of an encoded document of the same type in front, which is not decoded:
+ * for sending on what is stored with a word of one's own.
+ * @param before  As codec_doc_encode() made it; none of its fields may be set in @p doc.
+ * @retval PR_EMALF  It is not such a document.
+ */
+int codec_doc_encode_behind(const codec_doc_t *doc, const uint8_t *before, size_t before_bytes,
+                            uint8_t **ret_data, size_t *ret_bytes) _must_check_;
+
+/**
  * Decode a control message. Caller destroys.
  * @retval PR_EMALF  Also for text with NUL inside or invalid UTF-8, a key twice, a wrong type.
  * @retval PR_EVERS

@@ -8,6 +8,8 @@
 #include "base/err.h"
 #include "codec/internal.h"
 
+#define FIELDS_MAX 64 /* a bit each, see map_read() */
+
 struct value {
 	uint64_t number; /* U64, BOOL */
 	uint8_t *data;   /* TEXT (terminated), BLOB, UUID */
@@ -19,6 +21,11 @@ struct value {
 struct codec_doc {
 	const struct codec_message *message;
 	int error; /* the first of a setter, kept for codec_doc_encode() */
+	/* What was decoded lies here in one piece; NULL: nothing was. What is set lies by itself.
+	 */
+	uint8_t *arena;
+	size_t arena_bytes, arena_used_bytes;
+	bool decoding;
 	struct value values[];
 };
 
@@ -29,12 +36,23 @@ codec_doc_t *codec_doc_new(enum codec_type type)
 	const struct codec_message *message = codec_message_find(type);
 	codec_doc_t *doc;
 
-	assert(message != NULL && !message->hot);
+	assert(message != NULL && !message->hot && message->field_count <= FIELDS_MAX);
 	doc = calloc(1, sizeof(*doc) + message->field_count * sizeof(doc->values[0]));
 	if (doc != NULL) {
 		doc->message = message;
 	}
 	return doc;
+}
+
+static void piece_free(const codec_doc_t *doc, void *piece)
+{
+	uintptr_t first = (uintptr_t)doc->arena;
+	bool inside = doc->arena != NULL && (uintptr_t)piece >= first &&
+	              (uintptr_t)piece < first + doc->arena_bytes;
+
+	if (!inside) {
+		free(piece);
+	}
 }
 
 void codec_doc_destroy(codec_doc_t **doc_p)
@@ -46,11 +64,12 @@ void codec_doc_destroy(codec_doc_t **doc_p)
 	}
 	for (size_t i = 0; i < doc->message->field_count; i++) {
 		for (size_t k = 0; k < doc->values[i].count; k++) {
-			free(doc->values[i].items[k]);
+			piece_free(doc, doc->values[i].items[k]);
 		}
 		free(doc->values[i].items);
-		free(doc->values[i].data);
+		piece_free(doc, doc->values[i].data);
 	}
+	free(doc->arena);
 	free(doc);
 	*doc_p = NULL;
 }
@@ -78,6 +97,17 @@ static void fail(codec_doc_t *doc, int error)
 	}
 }
 
+/* Room for a text and its end: each has at least a byte of its own before it in the frame. */
+static uint8_t *piece_new(codec_doc_t *doc, size_t size_bytes)
+{
+	if (!doc->decoding || size_bytes > doc->arena_bytes - doc->arena_used_bytes) {
+		return malloc(size_bytes);
+	}
+	uint8_t *piece = doc->arena + doc->arena_used_bytes;
+	doc->arena_used_bytes += size_bytes;
+	return piece;
+}
+
 /* A terminated copy; NULL with the document's error set. */
 static uint8_t *copy_make(codec_doc_t *doc, const void *data, size_t size_bytes)
 {
@@ -87,7 +117,7 @@ static uint8_t *copy_make(codec_doc_t *doc, const void *data, size_t size_bytes)
 		fail(doc, PR_ETOOBIG);
 		return NULL;
 	}
-	copy = malloc(size_bytes + 1);
+	copy = piece_new(doc, size_bytes + 1);
 	if (copy == NULL) {
 		fail(doc, PR_ENOMEM);
 		return NULL;
@@ -104,7 +134,7 @@ static void data_set(codec_doc_t *doc, struct value *value, const void *data, si
 	uint8_t *copy = copy_make(doc, data, size_bytes);
 
 	if (copy != NULL) {
-		free(value->data);
+		piece_free(doc, value->data);
 		value->data = copy;
 		value->size_bytes = size_bytes;
 	}
@@ -160,7 +190,9 @@ static void item_add(codec_doc_t *doc, unsigned field, const char *text, size_t 
 	}
 	copy = (char *)copy_make(doc, text, size_bytes);
 	if (copy != NULL) {
-		codec_text_clean(copy, size_bytes, CODEC_TEXT_ANY);
+		if (!doc->decoding) { /* what is decoded was looked at */
+			codec_text_clean(copy, size_bytes, CODEC_TEXT_ANY);
+		}
 		value->items[value->count++] = copy;
 	}
 }
@@ -315,6 +347,71 @@ int codec_doc_encode(const codec_doc_t *doc, uint8_t **ret_data, size_t *ret_byt
 	return ret;
 }
 
+#define HEAD_BYTES (1 + 3 + 3) /* array of three, type, version, as doc_pack() makes them */
+
+/* What stands before the fields. */
+static int head_take(const uint8_t *data, size_t size_bytes, size_t *ret_head_bytes,
+                     uint32_t *ret_fields)
+{
+	if (size_bytes <= HEAD_BYTES) {
+		return PR_EMALF;
+	}
+	if ((data[HEAD_BYTES] & 0xf0) == 0x80) {
+		*ret_fields = data[HEAD_BYTES] & 0x0f;
+		*ret_head_bytes = HEAD_BYTES + 1;
+	} else if (data[HEAD_BYTES] == 0xde && size_bytes >= HEAD_BYTES + 3) {
+		*ret_fields = (uint32_t)data[HEAD_BYTES + 1] << 8 | data[HEAD_BYTES + 2];
+		*ret_head_bytes = HEAD_BYTES + 3;
+	} else {
+		return PR_EMALF;
+	}
+	return PR_OK;
+}
+
+int codec_doc_encode_behind(const codec_doc_t *doc, const uint8_t *before, size_t before_bytes,
+                            uint8_t **ret_data, size_t *ret_bytes)
+{
+	_cleanup_(pr_free) uint8_t *more = NULL;
+	size_t more_bytes = 0, head_bytes = 0, more_head_bytes = 0;
+	uint32_t fields = 0, more_fields = 0;
+	enum codec_type type;
+
+	int ret = codec_frame_type(before, before_bytes, &type);
+	if (ret == PR_OK) {
+		ret = type == doc->message->type ? codec_doc_encode(doc, &more, &more_bytes)
+		                                 : PR_EMALF;
+	}
+	if (ret == PR_OK) {
+		ret = head_take(before, before_bytes, &head_bytes, &fields);
+	}
+	if (ret == PR_OK) {
+		ret = head_take(more, more_bytes, &more_head_bytes, &more_fields);
+	}
+	if (ret != PR_OK) {
+		return ret;
+	}
+	size_t size_bytes =
+		HEAD_BYTES + 3 + (before_bytes - head_bytes) + (more_bytes - more_head_bytes);
+	if (size_bytes > CODEC_DOC_MAX_BYTES || fields + more_fields > CODEC_KEYS_MAX) {
+		return PR_ETOOBIG;
+	}
+	uint8_t *data = malloc(size_bytes), *at = data;
+	if (data == NULL) {
+		return PR_ENOMEM;
+	}
+	memcpy(at, more, HEAD_BYTES);
+	at += HEAD_BYTES;
+	*at++ = 0xde;
+	*at++ = (uint8_t)((fields + more_fields) >> 8);
+	*at++ = (uint8_t)(fields + more_fields);
+	memcpy(at, before + head_bytes, before_bytes - head_bytes);
+	memcpy(at + before_bytes - head_bytes, more + more_head_bytes,
+	       more_bytes - more_head_bytes);
+	*ret_data = data;
+	*ret_bytes = size_bytes;
+	return PR_OK;
+}
+
 /* ---- decode ---- */
 
 static bool text_good(const msgpack_object *object)
@@ -326,8 +423,15 @@ static bool text_good(const msgpack_object *object)
 
 static bool texts_read(codec_doc_t *doc, unsigned field, const msgpack_object *object)
 {
+	struct value *value = &doc->values[field];
+
 	if (object->type != MSGPACK_OBJECT_ARRAY || object->via.array.size > CODEC_TEXTS_MAX) {
 		return false;
+	}
+	if (object->via.array.size > 0 && value->items == NULL) {
+		value->room = object->via.array.size;
+		value->items = malloc(value->room * sizeof(*value->items));
+		value->room = value->items != NULL ? value->room : 0;
 	}
 	for (uint32_t i = 0; i < object->via.array.size; i++) {
 		const msgpack_object *item = &object->via.array.ptr[i];
@@ -396,24 +500,48 @@ static bool key_is_new(const msgpack_object_map *map, uint32_t index)
 	return true;
 }
 
+/* The field of this name; field_count: none. Encoders keep the table's order: look there first. */
+static unsigned field_find(const struct codec_message *message, const msgpack_object *key,
+                           unsigned expected)
+{
+	unsigned field = expected;
+
+	for (unsigned i = 0; i < message->field_count; i++, field++) {
+		field = field < message->field_count ? field : 0;
+		if (key_equal(key, message->fields[field].name,
+		              strlen(message->fields[field].name))) {
+			return field;
+		}
+	}
+	return (unsigned)message->field_count;
+}
+
 static int map_read(codec_doc_t *doc, const msgpack_object_map *map)
 {
+	uint64_t seen = 0;
+	unsigned field = 0;
+
 	if (map->size > CODEC_KEYS_MAX) {
 		return PR_EMALF;
 	}
 	for (uint32_t i = 0; i < map->size; i++) {
 		const msgpack_object *key = &map->ptr[i].key;
 
-		if (key->type != MSGPACK_OBJECT_STR || !key_is_new(map, i)) {
+		if (key->type != MSGPACK_OBJECT_STR) {
 			return PR_EMALF;
 		}
-		for (unsigned field = 0; field < doc->message->field_count; field++) {
-			const char *name = doc->message->fields[field].name;
-			if (key_equal(key, name, strlen(name)) &&
-			    !value_read(doc, field, &map->ptr[i].val)) {
+		unsigned found = field_find(doc->message, key, field);
+		if (found == doc->message->field_count) {
+			if (!key_is_new(map, i)) {
 				return PR_EMALF;
 			}
+			continue;
 		}
+		if ((seen >> found & 1) != 0 || !value_read(doc, found, &map->ptr[i].val)) {
+			return PR_EMALF;
+		}
+		seen |= 1ULL << found;
+		field = found + 1;
 	}
 	return doc->error;
 }
@@ -459,7 +587,11 @@ int codec_doc_decode(const uint8_t *data, size_t size_bytes, codec_doc_t **ret_d
 	if (doc == NULL) {
 		return PR_ENOMEM;
 	}
+	doc->arena = malloc(size_bytes);
+	doc->arena_bytes = doc->arena != NULL ? size_bytes : 0;
+	doc->decoding = true;
 	ret = map_read(doc, &unpacked.data.via.array.ptr[2].via.map);
+	doc->decoding = false;
 	if (ret < 0) {
 		return ret;
 	}

@@ -17,6 +17,7 @@ struct codec_notice codec_notice_of(const struct codec_request *request, uint64_
 		.from_state = request->from_state,
 		.from_uid = request->from_uid,
 		.connection = connection,
+		.attempt = request->attempt,
 	};
 
 	memcpy(notice.from_user, request->from_user, sizeof(notice.from_user));

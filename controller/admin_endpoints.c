@@ -21,50 +21,69 @@ static void add_quarantine(struct admin *admin, const struct directory_endpoint 
 	}
 }
 
-/* What the agent told and what the controller knows beside. */
-static int send_endpoint(struct call *call, const struct directory_endpoint *endpoint)
+/* When its agent was heard, and what it is to the policy in force. */
+static void add_session(struct admin *admin, const struct pr_uuid *agent, bool stopped,
+                        codec_doc_t *document)
 {
-	struct admin *admin = call->admin;
-	_cleanup_(codec_doc_destroy) codec_doc_t *document = NULL;
-	_cleanup_(pr_free) uint8_t *data = NULL;
-	const struct pr_uuid *id = &endpoint->policy.id;
-	struct pr_uuid agent = { 0 };
-	size_t size_bytes = 0;
+	const struct session *session = session_find(admin, agent);
+	struct store_peer peer = { 0 };
 
-	int ret = store_endpoint_get(admin->setup.store, id, &agent, &data, &size_bytes);
-	if (ret == PR_OK) {
-		ret = codec_doc_decode(data, size_bytes, &document);
-	}
-	if (ret != PR_OK) {
-		return ret == PR_ENOENT ? PR_OK : ret; /* gone meanwhile */
-	}
-	const struct session *session = session_find(admin, &agent);
-	codec_doc_set_u64(document, CODEC_ENDPOINT_ID, call->id);
-	if (!endpoint->stopped) {
+	if (!stopped) {
 		codec_doc_set_text(document, CODEC_ENDPOINT_STATUS,
 		                   session_is_active(admin, session) ? "active" : "silent");
 	}
 	if (session != NULL) {
 		codec_doc_set_u64(document, CODEC_ENDPOINT_REPORTED, session->heard_wall_ns);
-	} else {
-		struct store_peer peer = { 0 };
-		if (store_peer_get(admin->setup.store, &agent, &peer) == PR_OK) {
-			codec_doc_set_u64(document, CODEC_ENDPOINT_REPORTED, peer.seen_wall_ns);
-		}
+	} else if (store_peer_get(admin->setup.store, agent, &peer) == PR_OK) {
+		codec_doc_set_u64(document, CODEC_ENDPOINT_REPORTED, peer.seen_wall_ns);
 	}
-	add_quarantine(admin, endpoint, document);
+}
+
+static void add_policy(struct admin *admin, const struct pr_uuid *id, codec_doc_t *document)
+{
 	const policy_image_t *image = admin->view.image;
-	if (image != NULL) {
-		const char *group = NULL;
-		codec_doc_set_text(document, CODEC_ENDPOINT_MODE,
-		                   policy_mode_name(policy_image_endpoint_mode(image, id)));
-		for (size_t i = 0; (group = policy_image_endpoint_group(image, id, i)) != NULL;
-		     i++) {
-			codec_doc_add_text(document, CODEC_ENDPOINT_GROUPS, group);
-		}
+	const char *group = NULL;
+
+	if (image == NULL) {
+		return;
 	}
-	call->sent++;
-	return call_send(call, document);
+	codec_doc_set_text(document, CODEC_ENDPOINT_MODE,
+	                   policy_mode_name(policy_image_endpoint_mode(image, id)));
+	for (size_t i = 0; (group = policy_image_endpoint_group(image, id, i)) != NULL; i++) {
+		codec_doc_add_text(document, CODEC_ENDPOINT_GROUPS, group);
+	}
+}
+
+/* What the agent told, as it is stored, and behind it what the controller knows: there may be ten
+ * thousand of them to send. */
+static int send_endpoint(struct call *call, const struct directory_endpoint *endpoint)
+{
+	struct admin *admin = call->admin;
+	_cleanup_(codec_doc_destroy) codec_doc_t *document = call_doc(call, CODEC_ENDPOINT);
+	_cleanup_(pr_free) uint8_t *stored = NULL;
+	_cleanup_(pr_free) uint8_t *data = NULL;
+	struct pr_uuid agent = { 0 };
+	size_t stored_bytes = 0, size_bytes = 0;
+
+	if (document == NULL) {
+		return PR_ENOMEM;
+	}
+	int ret = store_endpoint_get(admin->setup.store, &endpoint->policy.id, &agent, &stored,
+	                             &stored_bytes);
+	if (ret == PR_ENOENT) {
+		return PR_OK; /* gone meanwhile */
+	}
+	add_session(admin, &agent, endpoint->stopped, document);
+	add_quarantine(admin, endpoint, document);
+	add_policy(admin, &endpoint->policy.id, document);
+	if (ret == PR_OK) {
+		ret = codec_doc_encode_behind(document, stored, stored_bytes, &data, &size_bytes);
+	}
+	if (ret == PR_OK) {
+		call->sent++;
+		session_send(admin, call->session, data, size_bytes);
+	}
+	return ret;
 }
 
 int admin_endpoints_send(struct call *call, struct names *names)

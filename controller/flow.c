@@ -15,6 +15,7 @@ struct entry {
 	uint32_t next;           /* in the chain of the key's hash */
 	uint32_t older, younger; /* in the order of time; free entries use younger */
 	bool used;               /* a far end has asked for it */
+	uint32_t used_attempt;   /* its sequence number; 0: not known */
 };
 
 struct flow_table {
@@ -219,6 +220,7 @@ uint64_t flow_table_put(flow_table_t *table, const struct flow_key *key,
 {
 	uint32_t same_key = 0, key_oldest = NO_ENTRY;
 	uint64_t connection = near_end->connection;
+	uint32_t used_attempt = 0;
 	bool used = false;
 
 	if (connection == 0) {
@@ -236,6 +238,7 @@ uint64_t flow_table_put(flow_table_t *table, const struct flow_key *key,
 			connection =
 				near_end->connection != 0 ? connection : entry->near_end.connection;
 			used = entry->used;
+			used_attempt = entry->used_attempt;
 		}
 		entry_remove(table, index);
 		table->counters.replaced++;
@@ -245,9 +248,11 @@ uint64_t flow_table_put(flow_table_t *table, const struct flow_key *key,
 	}
 	index = entry_take(table);
 	struct entry *entry = &table->entries[index];
-	*entry = (struct entry){
-		.key = *key, .near_end = *near_end, .put_ns = now_ns, .used = used
-	};
+	*entry = (struct entry){ .key = *key,
+		                 .near_end = *near_end,
+		                 .put_ns = now_ns,
+		                 .used = used,
+		                 .used_attempt = used_attempt };
 	entry->near_end.connection = connection;
 	uint32_t *chain = chain_of(table, key, near_end->src_port);
 	entry->next = *chain;
@@ -278,42 +283,73 @@ static bool same_who(const struct flow_near *a, const struct flow_near *b)
 	       a->uid == b->uid && strcmp(a->user, b->user) == 0 && strcmp(a->exe, b->exe) == 0;
 }
 
-/* Among near ends with this source port; @p found_p: what an earlier call found, NULL: nothing.
- * False: they differ in who they are. */
-static bool find_port(flow_table_t *table, const struct flow_key *key, uint16_t src_port,
-                      const struct flow_query *query, struct entry **found_p)
+/* How well an entry fits that lies under the query's key and port. */
+enum fit {
+	FIT_NONE,   /* a far end of another attempt has used it */
+	FIT_OTHER,  /* its sequence number is another: of an earlier attempt, or changed on the way
+	             */
+	FIT_LIKELY, /* one of the sequence numbers is not known */
+	FIT_EXACT,  /* or this very far end has used it */
+};
+
+static enum fit fit_of(const struct entry *entry, const struct flow_query *query)
+{
+	uint32_t near_attempt = entry->near_end.attempt;
+
+	if (entry->used && entry->used_attempt != 0 && query->attempt != 0) {
+		return entry->used_attempt == query->attempt ? FIT_EXACT : FIT_NONE;
+	}
+	if (near_attempt == 0 || query->attempt == 0) {
+		return FIT_LIKELY;
+	}
+	return near_attempt == query->attempt ? FIT_EXACT : FIT_OTHER;
+}
+
+struct finding {
+	struct entry *entry; /* of several that say the same, the youngest */
+	enum fit fit;
+	bool differ; /* several fit as well, and differ in who they are */
+};
+
+/* Among near ends with this source port, beside what an earlier call has found. */
+static void find_port(flow_table_t *table, const struct flow_key *key, uint16_t src_port,
+                      const struct flow_query *query, struct finding *finding)
 {
 	for (uint32_t at = *chain_of(table, key, src_port); at != NO_ENTRY;
 	     at = table->entries[at].next) {
 		struct entry *entry = &table->entries[at];
-		if (!fits(entry, key, src_port, query)) {
+		enum fit fit = fits(entry, key, src_port, query) ? fit_of(entry, query) : FIT_NONE;
+		if (fit == FIT_NONE || fit < finding->fit || (fit == FIT_OTHER && !query->last)) {
 			continue;
 		}
-		if (*found_p == NULL) {
-			*found_p = entry; /* of several that say the same, the youngest */
-		} else if (!same_who(&(*found_p)->near_end, &entry->near_end)) {
-			return false;
+		if (fit > finding->fit) {
+			*finding = (struct finding){ .entry = entry, .fit = fit };
+		} else if (!same_who(&finding->entry->near_end, &entry->near_end)) {
+			finding->differ = true;
 		}
 	}
-	return true;
 }
 
 enum flow_match flow_table_find(flow_table_t *table, const struct flow_key *key,
                                 const struct flow_query *query, uint64_t now_ns,
                                 const struct flow_near **ret_near)
 {
-	struct entry *found = NULL;
+	struct finding finding = { .fit = FIT_NONE };
 
 	flow_table_expire(table, now_ns);
-	if ((query->src_port != 0 && !find_port(table, key, query->src_port, query, &found)) ||
-	    !find_port(table, key, 0, query, &found)) {
-		return FLOW_AMBIGUOUS;
+	if (query->src_port != 0) {
+		find_port(table, key, query->src_port, query, &finding);
 	}
-	if (found == NULL) {
+	find_port(table, key, 0, query, &finding);
+	if (finding.entry == NULL) {
 		return FLOW_NONE;
 	}
-	found->used = true;
-	*ret_near = &found->near_end;
+	if (finding.differ) {
+		return FLOW_AMBIGUOUS;
+	}
+	finding.entry->used = true;
+	finding.entry->used_attempt = query->attempt;
+	*ret_near = &finding.entry->near_end;
 	return FLOW_FOUND;
 }
 

@@ -38,6 +38,7 @@ struct flow_near {
 	uint64_t namespace_inode; /* where; 0 unknown */
 	uint64_t request_id;      /* the same again is the same connection */
 	uint16_t src_port;        /* on the wire; 0: not known or the protocol has none */
+	uint32_t attempt;         /* TCP: sequence number of its SYN; 0: not known */
 	uint8_t from_state;       /* enum codec_enum_value CODEC_KNOWN_* */
 	uint8_t unknown;          /* CODEC_UNKNOWN_*: why something about it is not known */
 	uint32_t uid;             /* CODEC_NO_UID: not known */
@@ -51,6 +52,9 @@ struct flow_query {
 	struct pr_uuid host;      /* of the reporter */
 	uint64_t namespace_inode; /* of the reporter; 0 unknown */
 	uint16_t src_port;        /* 0: not known, or none: finds only near ends without one */
+	uint32_t attempt;         /* TCP: sequence number of its SYN; 0: not known */
+	bool last;     /* it has waited: a near end of another sequence number is taken, too, for
+	                  something between the hosts may have changed it */
 	bool local;    /* the wire source belongs to a container network of this host: only a near
 	                  end of this host can have started it */
 	bool loopback; /* the wire source is a loopback address: only one of this namespace can */
@@ -87,8 +91,10 @@ uint64_t flow_table_put(flow_table_t *table, const struct flow_key *key,
                         const struct flow_near *near_end, uint64_t now_ns);
 
 /**
- * Who started this flow? Near ends with the query's source port and those without one fit. A match
- * is noted as used.
+ * Who started this flow? Near ends with the query's source port and those without one fit; those of
+ * the same attempt before others. A match is noted as used, and is of no other attempt any more: a
+ * port that is used again, also by somebody else behind the same address, waits for its own near
+ * end.
  * @param ret_near  Only for FLOW_FOUND; valid until the next put or expire.
  */
 enum flow_match flow_table_find(flow_table_t *table, const struct flow_key *key,

@@ -49,6 +49,7 @@ void gate_question_seen(gate_t *gate, struct pending_question *question,
 	request->wire_src = key->src;
 	request->wire_dst = key->dst;
 	request->wire_dst_port = key->dst_port;
+	request->attempt = key->sequence;
 	request->from_uid = CODEC_NO_UID;
 	request->to_uid = CODEC_NO_UID;
 }

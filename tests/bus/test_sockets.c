@@ -358,7 +358,7 @@ static void test_waits_for_wake(struct harbour *h, bool leaves)
 	ok(got == 400, "%u of 400 answers, %u of %u sent, woken %u times", got, got, sent, woken);
 	ok(!leaves || bus_client_look_ns(client) != UINT64_MAX, "what was left is due some time");
 	while (bus_client_look_ns(client) != UINT64_MAX && pr_clock_monotonic_ns() < end_ns) {
-		(void)bus_client_receive(client, &data, &size_bytes);
+		(void)!bus_client_receive(client, &data, &size_bytes);
 	}
 	ok(bus_client_connection(client) == 1, "one connection");
 	ok(bus_client_receive(client, &data, &size_bytes) == PR_EAGAIN && !bus_client_due(client),

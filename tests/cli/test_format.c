@@ -236,8 +236,12 @@ static void test_endpoint(void)
 	   "the page of a container");
 	free(text);
 
-	object = cli_endpoint_json(doc);
-	text = json_dumps(object, JSON_COMPACT);
+	out = open_memstream(&text, &size_bytes);
+	ok(cli_endpoint_json_print(doc, out) && fclose(out) == 0, "an endpoint is printed as JSON");
+	object = json_loads(text, JSON_REJECT_DUPLICATES, NULL);
+	ok(json_is_object(object) && json_object_size(object) == 25 &&
+	           text[size_bytes - 1] == '\n' && strchr(text, '\n') == text + size_bytes - 1,
+	   "which is one object on one line");
 	ok(strstr(text, "\"kind\":\"container\",\"name\":\"apache\",\"host\":\"dockersrv\"") !=
 	                   NULL &&
 	           strstr(text, "\"groups\":[\"apache\",\"web\"]") != NULL &&

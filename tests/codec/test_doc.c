@@ -286,6 +286,54 @@ static void test_large(void)
 	free(text);
 }
 
+/* What is stored, sent on with a word behind it, is read as one document. */
+static void test_behind(void)
+{
+	codec_doc_t *stored = codec_doc_new(CODEC_ENDPOINT), *more = codec_doc_new(CODEC_ENDPOINT);
+	codec_doc_t *other = codec_doc_new(CODEC_ERROR), *read = NULL;
+	uint8_t *before = NULL, *both = NULL;
+	size_t before_bytes = 0, both_bytes = 0;
+
+	for (unsigned field = CODEC_ENDPOINT_KIND; field <= CODEC_ENDPOINT_CONTAINER_ID; field++) {
+		codec_doc_set_text(stored, field, "stored");
+	}
+	for (unsigned i = 0; i < 20; i++) {
+		codec_doc_addf(stored, CODEC_ENDPOINT_LABELS, "key=%u", i);
+	}
+	codec_doc_set_u64(more, CODEC_ENDPOINT_ID, 7);
+	codec_doc_set_text(more, CODEC_ENDPOINT_STATUS, "active");
+	bool good =
+		codec_doc_encode(stored, &before, &before_bytes) == PR_OK &&
+		codec_doc_encode_behind(more, before, before_bytes, &both, &both_bytes) == PR_OK;
+	ok(good && decode(both, both_bytes, &read) == PR_OK &&
+	           codec_doc_u64(read, CODEC_ENDPOINT_ID) == 7 &&
+	           strcmp(codec_doc_text(read, CODEC_ENDPOINT_NAME), "stored") == 0 &&
+	           strcmp(codec_doc_text(read, CODEC_ENDPOINT_STATUS), "active") == 0 &&
+	           strcmp(codec_doc_item(read, CODEC_ENDPOINT_LABELS, 19), "key=19") == 0,
+	   "behind one that is not decoded");
+	/* What was decoded and then set anew belongs to the document as before. */
+	codec_doc_set_text(read, CODEC_ENDPOINT_NAME, "a name that is longer than it was");
+	codec_doc_add_text(read, CODEC_ENDPOINT_LABELS, "one=more");
+	ok(codec_doc_count(read, CODEC_ENDPOINT_LABELS) == 21 &&
+	           strcmp(codec_doc_item(read, CODEC_ENDPOINT_LABELS, 20), "one=more") == 0 &&
+	           strncmp(codec_doc_text(read, CODEC_ENDPOINT_NAME), "a name", 6) == 0,
+	   "a decoded document can be changed");
+	codec_doc_destroy(&read);
+	free(both);
+	codec_doc_set_text(more, CODEC_ENDPOINT_NAME, "twice");
+	ok(codec_doc_encode_behind(more, before, before_bytes, &both, &both_bytes) == PR_OK &&
+	           decode(both, both_bytes, NULL) == PR_EMALF,
+	   "a field twice is refused by who reads it");
+	free(both);
+	ok(codec_doc_encode_behind(other, before, before_bytes, &both, &both_bytes) == PR_EMALF &&
+	           codec_doc_encode_behind(more, before, 7, &both, &both_bytes) == PR_EMALF,
+	   "another type, or less than a document: refused");
+	free(before);
+	codec_doc_destroy(&stored);
+	codec_doc_destroy(&more);
+	codec_doc_destroy(&other);
+}
+
 int main(void)
 {
 	size_t count = 0;
@@ -300,5 +348,6 @@ int main(void)
 	test_bombs();
 	test_setters();
 	test_large();
+	test_behind();
 	return tap_done();
 }

@@ -251,6 +251,13 @@ static uint8_t proto_of(const char *text)
 	return strcmp(text, "icmp") == 0 ? 1 : (uint8_t)strtoul(text, NULL, 10);
 }
 
+static uint32_t attempt_parse(char **words, size_t count)
+{
+	const char *attempt = value_of(words, count, "attempt");
+
+	return attempt != NULL ? (uint32_t)strtoul(attempt, NULL, 10) : 0;
+}
+
 static void who_parse(char **words, size_t count, const char *prefix, uint8_t *ret_state,
                       uint32_t *ret_uid, char user[33], char exe[129])
 {
@@ -288,6 +295,7 @@ static struct codec_request request_parse(char **words, size_t count)
 	socket_parse(dst, &request.dst, &request.dst_port);
 	socket_parse(wire_src != NULL ? wire_src : src, &request.wire_src, &ignored);
 	socket_parse(wire_dst != NULL ? wire_dst : dst, &request.wire_dst, &request.wire_dst_port);
+	request.attempt = attempt_parse(words, count);
 	who_parse(words, count, "from", &request.from_state, &request.from_uid, request.from_user,
 	          request.from_exe);
 	who_parse(words, count, "to", &request.to_state, &request.to_uid, request.to_user,
@@ -368,6 +376,7 @@ static void do_notice(char **words, size_t count)
 	}
 	socket_parse(src, &notice.wire_src, &notice.wire_src_port);
 	socket_parse(dst, &notice.wire_dst, &notice.wire_dst_port);
+	notice.attempt = attempt_parse(words, count);
 	who_parse(words, count, "from", &notice.from_state, &notice.from_uid, notice.from_user,
 	          notice.from_exe);
 	frame_give(CODEC_NOTICE, &notice, agent_parse(words, count, words[2]));

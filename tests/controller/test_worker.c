@@ -2,6 +2,8 @@
 
 /** @file A worker's frames: batches, bounds, waiting, malformed input. Decisions: scenarios. */
 
+#include <dlfcn.h>
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -309,6 +311,64 @@ static void test_send_failed(void)
 	ok(sent.verdicts == 1, "and may ask again");
 }
 
+/* ---- locks: ours stands before the C library's ---- */
+
+static size_t locks_taken;
+
+#define LOCK(name, type)                                             \
+	int name(type *lock)                                         \
+	{                                                            \
+		static int (*real)(type *);                          \
+		if (real == NULL) {                                  \
+			*(void **)(&real) = dlsym(RTLD_NEXT, #name); \
+		}                                                    \
+		locks_taken++;                                       \
+		return real(lock);                                   \
+	}
+LOCK(pthread_mutex_lock, pthread_mutex_t)
+LOCK(pthread_rwlock_rdlock, pthread_rwlock_t)
+LOCK(pthread_rwlock_wrlock, pthread_rwlock_t)
+
+/* Ten thousand endpoints, each asked for at both ends: no lock from the frame to the answer. */
+static void test_locks(void)
+{
+	static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+	uint64_t now_ns = 40 * PR_NS_PER_S;
+	size_t found = 0;
+
+	locks_taken = 0;
+	(void)pthread_mutex_lock(&lock);
+	(void)pthread_mutex_unlock(&lock);
+	ok(locks_taken == 1, "a lock that is taken is counted");
+	for (unsigned i = 0; i < 10000; i++) {
+		char name[32], address[32];
+		(void)snprintf(name, sizeof(name), "h%u", i);
+		(void)snprintf(address, sizeof(address), "10.1.%u.%u", i / 250, i % 250 + 1);
+		put_host(pr_uuid_of_bytes("test", name, strlen(name)), name, address);
+	}
+	locks_taken = sent.verdicts = 0;
+	for (unsigned i = 0; i < 10000; i++) {
+		struct codec_request near_end =
+			request_of(20000U + i, CODEC_END_NEAR, (uint16_t)(20000 + i));
+		char address[32];
+		(void)snprintf(address, sizeof(address), "10.1.%u.%u", i / 250, i % 250 + 1);
+		must(pr_addr_parse(address, &near_end.dst) == PR_OK, "address");
+		near_end.wire_dst = near_end.dst;
+		frame_of(&near_end, 1, 1, now_ns);
+		struct codec_request far_end = near_end;
+		char name[32];
+		(void)snprintf(name, sizeof(name), "h%u", i);
+		far_end.id += 100000;
+		far_end.end = CODEC_END_FAR;
+		far_end.reporter = pr_uuid_of_bytes("test", name, strlen(name));
+		frame_of(&far_end, 1, 2, now_ns);
+		worker_turn_end(worker, now_ns, 0);
+		found += pr_uuid_equal(&sent.last[0].dst_endpoint, &far_end.reporter);
+	}
+	ok(sent.verdicts == 20000 && found == 10000, "20,000 verdicts, each destination is known");
+	ok(locks_taken == 0, "and no lock is taken for them: %zu", locks_taken);
+}
+
 int main(void)
 {
 	pr_log_set_level(PR_LOG_ERROR);
@@ -319,6 +379,7 @@ int main(void)
 	test_waiting_full();
 	test_malformed();
 	test_send_failed();
+	test_locks();
 	worker_destroy(&worker);
 	policy_image_destroy(&image);
 	directory_destroy(&directory);
