@@ -164,6 +164,25 @@ static bool source_may_be_enrolled(const struct decision *decision)
 	                          &decision->request->wire_src);
 }
 
+/*
+ * A container's first packets can be faster than its agent's word of it. Not only who has this
+ * address now: it may have been another's a moment ago, or be given by the host on the way out.
+ */
+static bool source_may_be_newborn(const struct decision *decision)
+{
+	const struct decide_context *context = decision->context;
+	const struct directory_endpoint *owner = NULL;
+	const struct pr_uuid *host = &decision->reporter->policy.host_id;
+
+	if (directory_lookup(context->directory, decision->reporter, &decision->request->wire_src,
+	                     &owner) == DIRECTORY_FOUND) {
+		host = &owner->policy.host_id;
+	}
+	return directory_bore(context->directory, host,
+	                      context->now_ns > FLOW_NEWBORN_NS ? context->now_ns - FLOW_NEWBORN_NS
+	                                                        : 0);
+}
+
 static enum decide_result gather_far(struct decision *decision, bool may_wait)
 {
 	const struct decide_context *context = decision->context;
@@ -196,6 +215,9 @@ static enum decide_result gather_far(struct decision *decision, bool may_wait)
 	if (match == FLOW_AMBIGUOUS) {
 		context->counters->ambiguous++;
 		decision->unknown = CODEC_UNKNOWN_NO_NOTICE;
+	} else if (enrolled && source_may_be_newborn(decision)) {
+		context->counters->newborn++;
+		decision->unknown = CODEC_UNKNOWN_NEWBORN;
 	} else if (enrolled) {
 		context->counters->no_notice++;
 		decision->unknown = CODEC_UNKNOWN_NO_NOTICE;
