@@ -165,22 +165,28 @@ static bool source_may_be_enrolled(const struct decision *decision)
 }
 
 /*
- * A container's first packets can be faster than its agent's word of it. Not only who has this
- * address now: it may have been another's a moment ago, or be given by the host on the way out.
+ * A container's first packets can be faster than its agent's word of them. Who has the source
+ * address says whether that may be so now, for a host's address its newest container; it does not
+ * say who sent.
  */
 static bool source_may_be_newborn(const struct decision *decision)
 {
 	const struct decide_context *context = decision->context;
 	const struct directory_endpoint *owner = NULL;
-	const struct pr_uuid *host = &decision->reporter->policy.host_id;
+	uint64_t since_ns =
+		context->now_ns > FLOW_NEWBORN_NS ? context->now_ns - FLOW_NEWBORN_NS : 0;
 
-	if (directory_lookup(context->directory, decision->reporter, &decision->request->wire_src,
-	                     &owner) == DIRECTORY_FOUND) {
-		host = &owner->policy.host_id;
+	switch (directory_lookup(context->directory, decision->reporter,
+	                         &decision->request->wire_src, &owner)) {
+	case DIRECTORY_FOUND:
+		return directory_is_new(context->directory, &owner->policy.id, since_ns);
+	case DIRECTORY_AMBIGUOUS: /* one may have taken over from another that has just gone */
+		return directory_is_new(context->directory, &decision->reporter->policy.host_id,
+		                        since_ns);
+	case DIRECTORY_NONE:
+		break;
 	}
-	return directory_bore(context->directory, host,
-	                      context->now_ns > FLOW_NEWBORN_NS ? context->now_ns - FLOW_NEWBORN_NS
-	                                                        : 0);
+	return false;
 }
 
 static enum decide_result gather_far(struct decision *decision, bool may_wait)

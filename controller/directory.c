@@ -18,7 +18,7 @@ struct node {
 	struct directory_endpoint endpoint;
 	struct node *next; /* in the chain of its id */
 	uint64_t fingerprint;
-	uint64_t bore_ns; /* a host: when a container came to it last; 0: long ago */
+	uint64_t new_ns; /* when it came, or its newest container; 0: long ago */
 	struct link *links;
 	size_t link_count;
 };
@@ -303,24 +303,26 @@ static struct node *node_find(const directory_t *directory, const struct pr_uuid
 	return NULL;
 }
 
-bool directory_bore(const directory_t *directory, const struct pr_uuid *host, uint64_t since_ns)
+bool directory_is_new(const directory_t *directory, const struct pr_uuid *id, uint64_t since_ns)
 {
-	const struct node *node = node_find(directory, host);
+	const struct node *node = node_find(directory, id);
 
-	return node != NULL && node->bore_ns != 0 && node->bore_ns >= since_ns;
+	return node != NULL && node->new_ns != 0 && node->new_ns >= since_ns;
 }
 
 static void birth_note(directory_t *directory, const struct node *before, struct node *node)
 {
 	const struct directory_endpoint *endpoint = &node->endpoint;
 
-	if (endpoint->policy.kind == POLICY_HOST) {
-		node->bore_ns = before != NULL ? before->bore_ns : 0;
-	} else if (!endpoint->stopped && (before == NULL || before->endpoint.stopped)) {
-		struct node *host = node_find(directory, &endpoint->policy.host_id);
-		if (host != NULL) {
-			host->bore_ns = directory->now_ns;
-		}
+	node->new_ns = before != NULL ? before->new_ns : 0;
+	if (endpoint->policy.kind == POLICY_HOST || endpoint->stopped ||
+	    (before != NULL && !before->endpoint.stopped)) {
+		return;
+	}
+	node->new_ns = directory->now_ns;
+	struct node *host = node_find(directory, &endpoint->policy.host_id);
+	if (host != NULL) {
+		host->new_ns = directory->now_ns;
 	}
 }
 

@@ -48,13 +48,10 @@ typedef struct directory directory_t;
 directory_t *directory_new(void);
 void directory_destroy(directory_t **directory_p);
 
-/**
- * What is put from now on is put at this time; 0, as at first: it has been there for long.
- * Containers that come, or run again, make their host a place of births.
- */
+/** What is put from now on is put at this time; 0, as at first: it has been there for long. */
 void directory_time_set(directory_t *directory, uint64_t now_ns);
-/** Has a container come to this host since then? */
-bool directory_bore(const directory_t *directory, const struct pr_uuid *host, uint64_t since_ns);
+/** Has this container come, or run again, since then? A host: has a container of it? */
+bool directory_is_new(const directory_t *directory, const struct pr_uuid *id, uint64_t since_ns);
 
 /** Add or replace by id. Everything is copied. PR_ENOMEM: the old one stays. */
 int directory_put(directory_t *directory, const struct directory_endpoint *endpoint) _must_check_;

@@ -30,6 +30,7 @@ typedef struct inventory inventory_t;
 
 enum inventory_kind {
 	INVENTORY_HOST,   /* the host itself, at start and when its addresses or name change */
+	INVENTORY_COMING, /* a container is about to run: it has its name and addresses already */
 	INVENTORY_UP,     /* a container runs, or something about it changed */
 	INVENTORY_DOWN,   /* it stopped; may come back */
 	INVENTORY_GONE,   /* it was removed */
@@ -39,13 +40,14 @@ enum inventory_kind {
 
 struct inventory_change {
 	enum inventory_kind kind;
-	struct pr_uuid id;     /* of the endpoint */
-	int32_t pid;           /* UP: a process in its network namespace */
-	uint64_t start_ticks;  /* UP: of pid, field 22 of /proc/PID/stat */
-	bool host_network;     /* UP: it lives in the host's namespace */
-	bool engine_up;        /* ENGINE */
-	codec_doc_t *endpoint; /* HOST, UP: an ENDPOINT document; the receiver destroys it */
-	char text[160];        /* ENGINE: why it is not reachable */
+	struct pr_uuid id;    /* of the endpoint */
+	int32_t pid;          /* UP: a process in its network namespace */
+	uint64_t start_ticks; /* UP: of pid, field 22 of /proc/PID/stat */
+	bool host_network;    /* COMING, UP: it lives in the host's namespace */
+	bool engine_up;       /* ENGINE */
+	codec_doc_t
+		*endpoint; /* HOST, COMING, UP: an ENDPOINT document; the receiver destroys it */
+	char text[160];    /* ENGINE: why it is not reachable */
 };
 
 struct inventory_options {

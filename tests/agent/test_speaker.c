@@ -97,8 +97,18 @@ static void test_inventory(void)
 	unsigned number = 1;
 	id = pr_uuid_of_bytes("endpoint", &number, sizeof(number));
 	speaker_endpoint_gone(fake.speaker, &id, true);
-	ok(fake_until(&fake, 3000, fake.deltas == 2) && fake.gone == 1, "an end is told");
 	speaker_endpoint_gone(fake.speaker, &id, true);
+	ok(fake_until(&fake, 3000, fake.deltas == 2) && fake.gone == 1, "an end is told");
+	(void)fake_until(&fake, 50, false);
+	ok(fake.gone == 1, "once");
+	endpoint_put(3, "three");
+	number = 2;
+	id = pr_uuid_of_bytes("endpoint", &number, sizeof(number));
+	speaker_endpoint_gone(fake.speaker, &id, false);
+	ok(fake_until(&fake, 3000, fake.gone == 2), "a container stops");
+	(void)fake_until(&fake, 100, false); /* forgotten here, as all have heard of it */
+	speaker_endpoint_gone(fake.speaker, &id, true);
+	ok(fake_until(&fake, 3000, fake.gone == 3), "and is removed later: told again");
 	for (unsigned i = 0; i < 3000; i++) {
 		endpoint_put(10 + i, "many");
 		if (i % 1000 == 999) {
