@@ -90,8 +90,11 @@ static void test_inventory(void)
 	unsigned endpoints = fake.endpoints;
 	struct pr_uuid id;
 
+	(void)fake_until(&fake, 100, false);
 	endpoint_put(2, "two");
+	ok(speaker_timeout_ns(fake.speaker) != 0, "the same again is no news");
 	endpoint_put(3, "three");
+	ok(speaker_timeout_ns(fake.speaker) == 0, "news makes a turn due");
 	ok(fake_until(&fake, 3000, fake.deltas == 1) && fake.endpoints == endpoints + 1,
 	   "only what changed is sent");
 	unsigned number = 1;
