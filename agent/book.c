@@ -172,6 +172,18 @@ static void endpoint_replace(struct entry *entry, codec_doc_t *endpoint)
 	entry->endpoint = endpoint;
 }
 
+/* Told before there is anything to watch. */
+static void container_coming(book_t *book, struct inventory_change *change)
+{
+	struct entry *entry = entry_take(book, &change->id);
+	if (entry == NULL || entry->watched) {
+		return; /* out of memory, or old news */
+	}
+	entry->generation = book->generation;
+	endpoint_replace(entry, take_ptr(change->endpoint));
+	endpoint_say(book, entry);
+}
+
 static void container_up(book_t *book, struct inventory_change *change)
 {
 	struct entry *entry = entry_take(book, &change->id);
@@ -238,6 +250,9 @@ void book_inventory(book_t *book, struct inventory_change *change)
 		if (!book->has_engine) {
 			book->outlet.complete(book->outlet.context);
 		}
+		break;
+	case INVENTORY_COMING:
+		container_coming(book, change);
 		break;
 	case INVENTORY_UP:
 		container_up(book, change);

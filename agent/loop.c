@@ -45,6 +45,11 @@ static void member_take(agent_t *agent, const struct part_report *report)
 	}
 }
 
+struct begun {
+	gate_t *gate;
+	uint32_t slot;
+};
+
 static void namespace_take(agent_t *agent, struct part_report *report)
 {
 	struct book_container container = { 0 };
@@ -74,8 +79,26 @@ static void namespace_take(agent_t *agent, struct part_report *report)
 	gate_mode_set(agent->gate, &report->endpoint, report->mode);
 }
 
+static void begun_ask(const struct part_flow *flow, void *arg)
+{
+	const struct begun *begun = arg;
+
+	gate_begun(begun->gate, begun->slot, flow);
+}
+
+/* A container runs before its namespace is watched: what it began until then was not seen. */
+static void begun_look(agent_t *agent, const struct part_report *report, bool fresh)
+{
+	struct begun begun = { agent->gate, report->slot };
+
+	if (fresh && !report->is_host && !report->adopted) {
+		owner_begun(agent->owner, report->slot, begun_ask, &begun);
+	}
+}
+
 static void report_take(agent_t *agent, struct part_report *report)
 {
+	bool fresh = report->descriptors.diag >= 0;
 	char id[PR_UUID_TEXT_BYTES];
 
 	switch (report->kind) {
@@ -88,6 +111,7 @@ static void report_take(agent_t *agent, struct part_report *report)
 		         codec_enum_text(CODEC_SET_MODE, report->mode),
 		         report->adopted ? ", rules adopted" : "");
 		namespace_take(agent, report);
+		begun_look(agent, report, fresh);
 		break;
 	case PART_REPORT_MODE:
 		namespace_take(agent, report);

@@ -204,6 +204,31 @@ static bool source_may_be_enrolled(const struct decision *decision)
 	                          &decision->request->wire_src);
 }
 
+/*
+ * A container's first packets can be faster than its agent's word of them. Who has the source
+ * address says whether that may be so now, for a host's address its newest container; it does not
+ * say who sent.
+ */
+static bool source_may_be_newborn(const struct decision *decision)
+{
+	const struct decide_context *context = decision->context;
+	const struct directory_endpoint *owner = NULL;
+	uint64_t since_ns =
+		context->now_ns > FLOW_NEWBORN_NS ? context->now_ns - FLOW_NEWBORN_NS : 0;
+
+	switch (directory_lookup(context->directory, decision->reporter,
+	                         &decision->request->wire_src, &owner)) {
+	case DIRECTORY_FOUND:
+		return directory_is_new(context->directory, &owner->policy.id, since_ns);
+	case DIRECTORY_AMBIGUOUS: /* one may have taken over from another that has just gone */
+		return directory_is_new(context->directory, &decision->reporter->policy.host_id,
+		                        since_ns);
+	case DIRECTORY_NONE:
+		break;
+	}
+	return false;
+}
+
 static enum decide_result gather_far(struct decision *decision, bool may_wait)
 {
 	const struct decide_context *context = decision->context;
@@ -238,6 +263,9 @@ static enum decide_result gather_far(struct decision *decision, bool may_wait)
 	if (match == FLOW_AMBIGUOUS) {
 		context->counters->ambiguous++;
 		decision->unknown = CODEC_UNKNOWN_NO_NOTICE;
+	} else if (enrolled && source_may_be_newborn(decision)) {
+		context->counters->newborn++;
+		decision->unknown = CODEC_UNKNOWN_NEWBORN;
 	} else if (enrolled) {
 		context->counters->no_notice++;
 		decision->unknown = CODEC_UNKNOWN_NO_NOTICE;

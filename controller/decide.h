@@ -31,6 +31,7 @@
 	X(flow_found,        "far ends whose near end was known")                              \
 	X(several_destinations, "near ends to an address that several endpoints have")         \
 	X(no_notice,         "far ends of an enrolled source whose near end said nothing in time") \
+	X(newborn,           "the same, of a new container: to be asked again")                  \
 	X(ambiguous,         "far ends that fit several near ends")                            \
 	X(foreign_reporter,  "requests for an endpoint of another agent: denied")              \
 	X(unknown_reporter,  "requests for an endpoint that is not in the directory: denied")  \

@@ -19,6 +19,7 @@ struct node {
 	struct node *next;  /* in the chain of its id */
 	struct node *space; /* next in the chain of its network namespace */
 	uint64_t fingerprint;
+	uint64_t new_ns; /* when it came, or its newest container; 0: long ago */
 	struct link *links;
 	size_t link_count;
 };
@@ -29,6 +30,7 @@ struct directory {
 	size_t node_buckets, node_count;
 	struct link **links;
 	size_t link_buckets, link_count;
+	uint64_t now_ns;      /* of what is put; 0: nobody knows */
 	uint64_t fingerprint; /* sum over the nodes, so order does not matter */
 };
 
@@ -332,6 +334,48 @@ static void links_add(directory_t *directory, struct node *node)
 	}
 }
 
+/* ---- births ---- */
+
+void directory_time_set(directory_t *directory, uint64_t now_ns)
+{
+	directory->now_ns = now_ns;
+}
+
+static struct node *node_find(const directory_t *directory, const struct pr_uuid *id)
+{
+	for (struct node *node = *node_chain(directory, id); node != NULL; node = node->next) {
+		if (pr_uuid_equal(&node->endpoint.policy.id, id)) {
+			return node;
+		}
+	}
+	return NULL;
+}
+
+bool directory_is_new(const directory_t *directory, const struct pr_uuid *id, uint64_t since_ns)
+{
+	const struct node *node = node_find(directory, id);
+
+	return node != NULL && node->new_ns != 0 && node->new_ns >= since_ns;
+}
+
+static void birth_note(directory_t *directory, const struct node *before, struct node *node)
+{
+	const struct directory_endpoint *endpoint = &node->endpoint;
+
+	node->new_ns = before != NULL ? before->new_ns : 0;
+	if (endpoint->policy.kind == POLICY_HOST || endpoint->stopped ||
+	    (before != NULL && !before->endpoint.stopped)) {
+		return;
+	}
+	node->new_ns = directory->now_ns;
+	struct node *host = node_find(directory, &endpoint->policy.host_id);
+	if (host != NULL) {
+		host->new_ns = directory->now_ns;
+	}
+}
+
+/* ---- putting and removing ---- */
+
 int directory_put(directory_t *directory, const struct directory_endpoint *endpoint)
 {
 	struct node *node = node_new(endpoint);
@@ -339,6 +383,7 @@ int directory_put(directory_t *directory, const struct directory_endpoint *endpo
 	if (node == NULL) {
 		return PR_ENOMEM;
 	}
+	birth_note(directory, node_find(directory, &endpoint->policy.id), node);
 	directory_remove(directory, &endpoint->policy.id);
 	if (directory->node_count >= directory->node_buckets) {
 		grow_nodes(directory);
@@ -392,12 +437,9 @@ size_t directory_count(const directory_t *directory)
 const struct directory_endpoint *directory_find(const directory_t *directory,
                                                 const struct pr_uuid *id)
 {
-	for (struct node *node = *node_chain(directory, id); node != NULL; node = node->next) {
-		if (pr_uuid_equal(&node->endpoint.policy.id, id)) {
-			return &node->endpoint;
-		}
-	}
-	return NULL;
+	const struct node *node = node_find(directory, id);
+
+	return node != NULL ? &node->endpoint : NULL;
 }
 
 void directory_each(const directory_t *directory,

@@ -48,6 +48,11 @@ typedef struct directory directory_t;
 directory_t *directory_new(void);
 void directory_destroy(directory_t **directory_p);
 
+/** What is put from now on is put at this time; 0, as at first: it has been there for long. */
+void directory_time_set(directory_t *directory, uint64_t now_ns);
+/** Has this container come, or run again, since then? A host: has a container of it? */
+bool directory_is_new(const directory_t *directory, const struct pr_uuid *id, uint64_t since_ns);
+
 /** Add or replace by id. Everything is copied. PR_ENOMEM: the old one stays. */
 int directory_put(directory_t *directory, const struct directory_endpoint *endpoint) _must_check_;
 /** Remove by id; not there is fine. */

@@ -6,10 +6,8 @@
 #include "base/err.h"
 #include "controller/directory.h"
 
-#define COMPOSE_PROJECT_LABEL "com.docker.compose.project"
-#define COMPOSE_SERVICE_LABEL "com.docker.compose.service"
-#define ADDRESS_TEXT_BYTES    80
-#define V4_BITS_OFFSET        96
+#define ADDRESS_TEXT_BYTES 80
+#define V4_BITS_OFFSET     96
 
 /* Copy the next word of a line; false when there is none or it is too long. */
 static bool next_word(const char **at, char *word, size_t size_bytes)
@@ -119,9 +117,9 @@ static int parse_labels(const codec_doc_t *document, struct parsed *parsed)
 		}
 		const char *value = equals != NULL ? equals + 1 : "";
 		parsed->labels[i] = (struct policy_label){ .key = at, .value = value };
-		if (strcmp(at, COMPOSE_PROJECT_LABEL) == 0) {
+		if (strcmp(at, POLICY_COMPOSE_PROJECT_LABEL) == 0) {
 			policy->compose_project = value;
-		} else if (strcmp(at, COMPOSE_SERVICE_LABEL) == 0) {
+		} else if (strcmp(at, POLICY_COMPOSE_SERVICE_LABEL) == 0) {
 			policy->compose_service = value;
 		}
 		at += size_bytes;

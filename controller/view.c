@@ -2,6 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "base/err.h"
 #include "base/log.h"
 #include "codec/codec.h"
@@ -52,10 +53,13 @@ int view_refresh_directory(struct view *view, bool *ret_changed)
 {
 	uint64_t version = view->directory_version;
 
+	/* What is read at the start has been there before. */
+	directory_time_set(view->directory, version != 0 ? pr_clock_monotonic_ns() : 0);
 	int ret = store_endpoint_changes(view->store, view->directory_version, take_endpoint, view,
 	                                 &version);
 	if (ret == PR_EOLD) {
 		directory_clear(view->directory);
+		directory_time_set(view->directory, 0);
 		ret = store_endpoint_changes(view->store, 0, take_endpoint, view, &version);
 	}
 	if (ret == PR_OK) {

@@ -48,6 +48,10 @@
 #define POLICY_ERRORS_MAX        100U
 #define POLICY_MESSAGE_BYTES     224U
 
+/* Where Compose writes down what it made a container for. */
+#define POLICY_COMPOSE_PROJECT_LABEL "com.docker.compose.project"
+#define POLICY_COMPOSE_SERVICE_LABEL "com.docker.compose.service"
+
 #define POLICY_LAST_KNOWN_DEFAULT_S 600U     /* lost last-known without a line: 10 minutes */
 #define POLICY_LAST_KNOWN_MAX_S     2592000U /* 30 days */
 

@@ -44,6 +44,12 @@ static const struct policy_query_field_spec end_fields[] = {
 	{ "container", POLICY_QUERY_IDS, BOTH(CONTAINER), NULL },
 };
 
+/* Names, as selectors have them, of what Compose writes into labels. */
+static const struct {
+	const char *word, *label;
+} compose_labels[] = { { "compose.project", POLICY_COMPOSE_PROJECT_LABEL },
+	               { "compose.service", POLICY_COMPOSE_SERVICE_LABEL } };
+
 static const struct policy_query_field_spec label_field = { "label.KEY", POLICY_QUERY_WORDS,
 	                                                    BOTH(LABEL), NULL };
 static const struct policy_query_field_spec who_field = { "src", POLICY_QUERY_WHO, -1, -1, NULL };
@@ -119,6 +125,14 @@ static const struct policy_query_field_spec *end_field(struct policy_arena *aren
 			return &end_fields[i];
 		}
 	}
+	for (size_t i = 0; i < PR_ARRAY_LEN(compose_labels); i++) {
+		if (strcmp(compose_labels[i].word, word) == 0) {
+			term->key = policy_arena_text(arena, compose_labels[i].label,
+			                              strlen(compose_labels[i].label));
+			look_at(term, &label_field, end);
+			return &label_field;
+		}
+	}
 	static const char label[] = "label.";
 	if (strncmp(word, label, sizeof(label) - 1) == 0 && word[sizeof(label) - 1] != '\0') {
 		const char *key = word + sizeof(label) - 1;
@@ -164,6 +178,9 @@ size_t policy_query_field_words(const char **words, size_t max)
 	}
 	for (size_t i = 0; i < PR_ARRAY_LEN(end_fields) && count < max; i++) {
 		words[count++] = end_fields[i].word;
+	}
+	for (size_t i = 0; i < PR_ARRAY_LEN(compose_labels) && count < max; i++) {
+		words[count++] = compose_labels[i].word;
 	}
 	for (size_t i = 0; i < PR_ARRAY_LEN(fields) && count < max; i++) {
 		words[count++] = fields[i].word;

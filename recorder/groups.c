@@ -6,10 +6,8 @@
 #include "policy/policy.h"
 #include "recorder/groups.h"
 
-#define MODELS_MAX      2
-#define ANSWERS_MAX     256
-#define COMPOSE_PROJECT "com.docker.compose.project"
-#define COMPOSE_SERVICE "com.docker.compose.service"
+#define MODELS_MAX  2
+#define ANSWERS_MAX 256
 
 struct model {
 	uint64_t revision; /* 0: free */
@@ -137,9 +135,9 @@ static int labels_split(const codec_doc_t *doc, struct labels *labels,
 			*value++ = '\0';
 		}
 		labels->items[i] = (struct policy_label){ .key = key, .value = value };
-		if (strcmp(key, COMPOSE_PROJECT) == 0) {
+		if (strcmp(key, POLICY_COMPOSE_PROJECT_LABEL) == 0) {
 			endpoint->compose_project = value;
-		} else if (strcmp(key, COMPOSE_SERVICE) == 0) {
+		} else if (strcmp(key, POLICY_COMPOSE_SERVICE_LABEL) == 0) {
 			endpoint->compose_service = value;
 		}
 	}

@@ -76,6 +76,7 @@ struct gate_outlet {
 	X(verdicts_reject,     "packets", "answered with accept and the reject mark")              \
 	X(verdicts_refused,    "packets", "answers the kernel did not take: packet gone meanwhile")\
 	X(verdicts_unsent,     "packets", "answers that could not be sent; the kernel still holds them") \
+	X(begun,               "flows", "begun before their namespace was watched: asked about all the same") \
 	X(questions_asked,     "questions", "requests handed to the speaker")                      \
 	X(questions_answered,  "questions", "settled by a verdict")                                \
 	X(questions_built_in,  "questions", "of the lifeline: allowed without asking")             \
@@ -166,6 +167,12 @@ void gate_controller_set(gate_t *gate, bool reachable);
 void gate_lifeline_set(gate_t *gate, const struct part_lifeline *lines, uint32_t count);
 /** Is this flow, as its namespace sees it, of the lifeline? */
 bool gate_lifeline_fits(const gate_t *gate, uint32_t slot, const struct part_flow *flow);
+/**
+ * A TCP connection whose first packet may have left before its namespace was watched, and which
+ * nobody has answered: asked about like a copy of that packet, so that the far end's worker hears
+ * who began it.
+ */
+void gate_begun(gate_t *gate, uint32_t slot, const struct part_flow *flow);
 /** Forget decided flows: policy or modes changed. */
 void gate_decided_forget(gate_t *gate);
 

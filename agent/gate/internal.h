@@ -56,6 +56,7 @@ struct gate {
 	decided_t *decided;
 	uint64_t now_ns, wall_ns; /* of the present batch */
 	uint64_t revision;        /* newest seen in a verdict */
+	uint64_t begun_until_ns;  /* until then packets may be of a flow found begun */
 	bool reachable;
 	uint64_t lost_since_ns;       /* while not reachable */
 	uint64_t malformed_window_ns; /* start of the present second */

@@ -1,10 +1,13 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* From datagrams to questions. */
+#include <netinet/in.h>
+
 #include "agent/gate/internal.h"
 #include "base/clock.h"
 
 #define LOOPBACK_INDEX            1 /* of every network namespace's lo */
 #define MALFORMED_EVENTS_A_SECOND 100
+#define BEGUN_NS                  (5 * PR_NS_PER_S) /* a SYN that nobody answers is sent again */
 
 static struct pending_packet packet_of(const struct gate_arrival *arrival)
 {
@@ -171,6 +174,67 @@ static bool is_loopback(const gate_t *gate, const struct gate_arrival *arrival)
 	return gate->kernel.is_local(gate->kernel.context, &key->dst);
 }
 
+/* The first packet of a flow that was found begun came too late to be missed, or came again. */
+static bool begun_take(gate_t *gate, const struct gate_arrival *arrival)
+{
+	struct gate_key key = arrival->key;
+	struct decided_outcome before;
+
+	if (gate->now_ns >= gate->begun_until_ns || key.proto != IPPROTO_TCP || !arrival->output) {
+		return false;
+	}
+	key.sequence = 0; /* no table of sockets tells it */
+	struct pending_question *question = pending_find(gate->pending, &key);
+	if (question != NULL) {
+		question_join(gate, question, arrival);
+		return true;
+	}
+	if (arrival->held || !decided_reuse(gate->decided, &key, gate->now_ns, &before)) {
+		return false; /* nothing bit then: what is held now is asked about */
+	}
+	gate->counters.repeats_answered++;
+	return true;
+}
+
+static void question_take(gate_t *gate, const struct gate_arrival *arrival)
+{
+	struct pending_question *question = pending_find(gate->pending, &arrival->key);
+
+	if (question != NULL) {
+		question_join(gate, question, arrival);
+	} else if (!begun_take(gate, arrival)) {
+		question_open(gate, arrival);
+	}
+}
+
+void gate_begun(gate_t *gate, uint32_t slot, const struct part_flow *flow)
+{
+	const struct gate_message message = { .kind = GATE_MESSAGE_COPY,
+		                              .hook = GATE_HOOK_OUTPUT,
+		                              .uid = GATE_NO_UID };
+	struct gate_arrival arrival = {
+		.slot = slot,
+		.output = true,
+		.message = &message,
+		.tuple = { .src = flow->src,
+		           .dst = flow->dst,
+		           .src_port = flow->src_port,
+		           .dst_port = flow->dst_port,
+		           .proto = flow->proto,
+		           .tcp_flags = GATE_TCP_SYN },
+	};
+
+	if (slot >= PART_NAMESPACE_MAX || gate->spaces[slot] == NULL) {
+		return;
+	}
+	gate->now_ns = gate->kernel.now_ns(gate->kernel.context);
+	gate->wall_ns = gate->kernel.wall_ns(gate->kernel.context);
+	gate->begun_until_ns = gate->now_ns + BEGUN_NS;
+	gate->counters.begun++;
+	arrival.key = gate_key_make(slot, &arrival.tuple);
+	question_take(gate, &arrival);
+}
+
 static void arrival_take(gate_t *gate, struct gate_arrival *arrival)
 {
 	const struct gate_message *message = arrival->message;
@@ -195,12 +259,7 @@ static void arrival_take(gate_t *gate, struct gate_arrival *arrival)
 		answer_now(gate, arrival, before.action);
 		return;
 	}
-	struct pending_question *question = pending_find(gate->pending, &arrival->key);
-	if (question != NULL) {
-		question_join(gate, question, arrival);
-	} else {
-		question_open(gate, arrival);
-	}
+	question_take(gate, arrival);
 }
 
 static void message_take(gate_t *gate, uint32_t slot, const struct gate_message *message)

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "agent/inventory/internal.h"
@@ -167,6 +168,78 @@ int container_read(const json_t *inspected, const struct host_facts *facts,
 		if (change.endpoint == NULL) {
 			return PR_ENOMEM;
 		}
+	}
+	*ret_change = change;
+	return PR_OK;
+}
+
+/* "172.17.0.2/16" -> its parts, where the engine's inspection has them. */
+static void address_split(json_t *to, const char *address_key, const char *bits_key,
+                          const char *address)
+{
+	const char *slash = strchr(address, '/');
+	int length = slash != NULL ? (int)(slash - address) : 0;
+
+	(void)json_object_set_new(to, address_key, json_stringn(address, (size_t)length));
+	(void)json_object_set_new(to, bits_key,
+	                          json_integer(slash != NULL ? strtol(slash + 1, NULL, 10) : 0));
+}
+
+/* The container's addresses in its networks, as an inspection would tell them. */
+static json_t *networks_of(const json_t *networks, const char *container_id)
+{
+	json_t *all = json_object();
+	size_t index;
+	json_t *network;
+
+	json_array_foreach(networks, index, network)
+	{
+		const json_t *end =
+			json_object_get(json_object_get(network, "Containers"), container_id);
+		json_t *one = json_pack("{s:s, s:s}", "NetworkID", text_at(network, "Id"),
+		                        "MacAddress", text_at(end, "MacAddress"));
+		if (one == NULL) {
+			continue;
+		}
+		address_split(one, "IPAddress", "IPPrefixLen", text_at(end, "IPv4Address"));
+		address_split(one, "GlobalIPv6Address", "GlobalIPv6PrefixLen",
+		              text_at(end, "IPv6Address"));
+		(void)json_object_set_new(all, text_at(network, "Name"), one);
+	}
+	return all;
+}
+
+int container_coming_read(const json_t *listed, const json_t *networks,
+                          const struct host_facts *facts, struct inventory_change *ret_change)
+{
+	const char *container_id = text_at(listed, "Id");
+	const char *state = text_at(listed, "State");
+	const char *name = json_string_value(json_array_get(json_object_get(listed, "Names"), 0));
+	const char *mode = text_at(json_object_get(listed, "HostConfig"), "NetworkMode");
+
+	if (strlen(container_id) != 64 || name == NULL) {
+		return PR_EMALF;
+	}
+	if (strcmp(state, "created") != 0 && strcmp(state, "exited") != 0) {
+		return PR_ENOENT;
+	}
+	json_t *inspected =
+		json_pack("{s:s, s:s, s:s, s:{s:s, s:O*}, s:{s:o}}", "Id", container_id, "Name",
+	                  name, "Image", text_at(listed, "ImageID"), "Config", "Image",
+	                  text_at(listed, "Image"), "Labels", json_object_get(listed, "Labels"),
+	                  "NetworkSettings", "Networks", networks_of(networks, container_id));
+	struct inventory_change change = {
+		.kind = INVENTORY_COMING,
+		.id = pr_uuid_of_container(container_id),
+		.host_network = strcmp(mode, "host") == 0,
+		.endpoint = NULL,
+	};
+	if (inspected != NULL) {
+		change.endpoint = endpoint_of(inspected, facts, &change.id);
+	}
+	json_decref(inspected);
+	if (change.endpoint == NULL) {
+		return PR_ENOMEM;
 	}
 	*ret_change = change;
 	return PR_OK;

@@ -41,6 +41,17 @@ void container_networks_read(const json_t *list, struct host_facts *facts);
 int container_read(const json_t *inspected, const struct host_facts *facts,
                    struct inventory_change *ret_change) _must_check_;
 
+/**
+ * Read an item of GET /containers/json?all=1, and for each of its networks an object of GET
+ * /networks/NAME. Unlike GET /containers/ID/json both answer while the container is being started.
+ * @retval PR_OK      @p ret_change is COMING.
+ * @retval PR_ENOENT  It runs already, or is not about to.
+ * @retval PR_EMALF   Not what the engine's API promises.
+ */
+int container_coming_read(const json_t *listed, const json_t *networks,
+                          const struct host_facts *facts,
+                          struct inventory_change *ret_change) _must_check_;
+
 /* docker.c: HTTP over the unix socket */
 typedef struct docker docker_t;
 

@@ -17,7 +17,8 @@
 #define LOG_COMPONENT "inventory"
 #include "base/log.h"
 
-#define REFRESH_MS 2000
+#define REFRESH_MS           2000
+#define NETWORK_NAME_LETTERS "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-"
 
 /* A running container. */
 struct running {
@@ -242,6 +243,59 @@ static int container_refresh(inventory_t *inventory, docker_t *docker, const cha
 	return PR_OK;
 }
 
+/* The engine's objects of a container's networks; each without an answer is left out. */
+static json_t *networks_get(docker_t *docker, const json_t *listed)
+{
+	json_t *names = json_object_get(json_object_get(listed, "NetworkSettings"), "Networks");
+	json_t *networks = json_array(), *network, *value;
+	const char *name;
+	char path[300];
+
+	json_object_foreach(names, name, value)
+	{
+		/* A name that would need escapes: its address is told when the container runs. */
+		if (strspn(name, NETWORK_NAME_LETTERS) == strlen(name) && strlen(name) < 256) {
+			(void)snprintf(path, sizeof(path), "/networks/%s", name);
+			network = NULL;
+			if (docker_get(docker, path, &network) == PR_OK) {
+				(void)json_array_append_new(networks, network);
+			}
+		}
+	}
+	return networks;
+}
+
+/*
+ * A container that is being started has its addresses a tenth of a second before its first process
+ * runs. Told now, it is in its groups when that begins to talk. False: it is not being started.
+ */
+static bool container_announce(inventory_t *inventory, docker_t *docker, const char *id)
+{
+	struct inventory_change change;
+	json_t *list = NULL;
+	char path[256];
+	bool coming = false;
+
+	if (strlen(id) != 64 || strspn(id, "0123456789abcdef") != 64) {
+		return false;
+	}
+	(void)snprintf(path, sizeof(path),
+	               "/containers/json?all=1&filters=%%7B%%22id%%22%%3A%%5B%%22%s%%22%%5D%%7D",
+	               id);
+	if (docker_get(docker, path, &list) != PR_OK) {
+		return false;
+	}
+	const json_t *listed = json_array_get(list, 0);
+	json_t *networks = networks_get(docker, listed);
+	if (container_coming_read(listed, networks, &inventory->facts, &change) == PR_OK) {
+		change_push(inventory, &change);
+		coming = true;
+	}
+	json_decref(networks);
+	json_decref(list);
+	return coming;
+}
+
 static int containers_look(inventory_t *inventory, docker_t *docker)
 {
 	char id[65];
@@ -336,8 +390,11 @@ static int event_handle(inventory_t *inventory, docker_t *docker, const json_t *
 	if (strcmp(type, "network") == 0) {
 		const char *container = json_string_value(
 			json_object_get(json_object_get(actor, "Attributes"), "container"));
+		/* Its inspection would wait for the end of its start, and others with it. */
+		bool coming = strcmp(action, "connect") == 0 && container != NULL &&
+		              container_announce(inventory, docker, container);
 		int ret = networks_refresh(inventory, docker);
-		return ret == PR_OK && container != NULL
+		return ret == PR_OK && container != NULL && !coming
 		               ? container_refresh(inventory, docker, container)
 		               : ret;
 	}

@@ -30,6 +30,7 @@ typedef struct inventory inventory_t;
 
 enum inventory_kind {
 	INVENTORY_HOST,   /* the host itself, at start and when its addresses or name change */
+	INVENTORY_COMING, /* a container is about to run: it has its name and addresses already */
 	INVENTORY_UP,     /* a container runs, or something about it changed */
 	INVENTORY_DOWN,   /* it stopped; may come back */
 	INVENTORY_GONE,   /* it was removed */
@@ -42,11 +43,11 @@ struct inventory_change {
 	struct pr_uuid id;     /* of the endpoint */
 	int32_t pid;           /* UP: a process in its network namespace */
 	uint64_t start_ticks;  /* UP: of pid, field 22 of /proc/PID/stat */
-	bool host_network;     /* UP: it lives in the host's namespace */
-	bool joined;           /* UP: it lives in another container's */
-	char container_id[65]; /* UP: as the engine has it */
+	bool host_network;     /* COMING, UP: it lives in the host's namespace */
+	bool joined;           /* COMING, UP: it lives in another container's */
+	char container_id[65]; /* COMING, UP: as the engine has it */
 	bool engine_up;        /* ENGINE */
-	codec_doc_t *endpoint; /* HOST, UP: an ENDPOINT document; the receiver destroys it */
+	codec_doc_t *endpoint; /* HOST, COMING, UP: an ENDPOINT document, the receiver's */
 	char text[160];        /* ENGINE: why it is not reachable */
 };
 

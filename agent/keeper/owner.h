@@ -131,4 +131,11 @@ void owner_initiator(owner_t *owner, uint32_t slot, const struct part_flow *flow
 void owner_listener(owner_t *owner, uint32_t slot, const struct part_flow *flow,
                     struct part_owner *ret_owner);
 
+/**
+ * The TCP connections of a namespace that nobody has answered yet: their first packet may have left
+ * before anybody watched. Not those within the namespace.
+ */
+void owner_begun(owner_t *owner, uint32_t slot,
+                 void (*begun)(const struct part_flow *flow, void *arg), void *arg);
+
 void owner_counters(const owner_t *owner, struct owner_counters *ret_counters);

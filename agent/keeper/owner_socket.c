@@ -298,3 +298,43 @@ bool owner_socket_alive(owner_t *owner, uint32_t slot, const struct part_flow *f
 	}
 	return ask_one(owner, slot, &query, &now) == PR_OK && now.inode == socket->inode;
 }
+
+/* -------------------------------------------------------------------------------- begun */
+
+struct begun {
+	void (*fn)(const struct part_flow *flow, void *arg);
+	void *arg;
+};
+
+static void begun_take(const struct owner_socket *socket, void *arg)
+{
+	const struct begun *begun = arg;
+	const struct part_flow flow = {
+		.proto = IPPROTO_TCP,
+		.outbound = true,
+		.live = true,
+		.src = socket->local,
+		.dst = socket->remote,
+		.src_port = socket->local_port,
+		.dst_port = socket->remote_port,
+	};
+
+	if (socket->state == TCP_SYN_SENT && !pr_addr_is_loopback(&flow.dst) &&
+	    !pr_addr_equal(&flow.src, &flow.dst)) {
+		begun->fn(&flow, begun->arg);
+	}
+}
+
+void owner_begun(owner_t *owner, uint32_t slot, void (*fn)(const struct part_flow *flow, void *arg),
+                 void *arg)
+{
+	struct begun begun = { fn, arg };
+	struct owner_query query = { .proto = IPPROTO_TCP };
+
+	if (slot >= PART_NAMESPACE_MAX || !owner->spaces[slot].used) {
+		return;
+	}
+	ask_all(owner, slot, &query, begun_take, &begun);
+	query.v6 = true;
+	ask_all(owner, slot, &query, begun_take, &begun);
+}

@@ -18,9 +18,9 @@
 #define SPEAKER_DIRECTORY_GET_NS (5 * PR_NS_PER_S)
 #define SPEAKER_INVENTORY_ACK_NS (4 * PR_NS_PER_S)  /* unanswered: from HELLO again, */
 #define SPEAKER_INVENTORY_MAX_NS (60 * PR_NS_PER_S) /* later and later */
-#define SPEAKER_BORN_NS          (500 * PR_NS_PER_MS) /* requests of a newborn endpoint wait so long */
-#define SPEAKER_BORN_MAX         256                  /* of them; others do not wait */
-#define SPEAKER_EVENT_ACK_NS     (2 * PR_NS_PER_S)    /* no progress: send again */
+#define SPEAKER_BORN_NS          (1 * PR_NS_PER_S) /* requests of a newborn endpoint wait so long */
+#define SPEAKER_BORN_MAX         256               /* of them; others do not wait */
+#define SPEAKER_EVENT_ACK_NS     (2 * PR_NS_PER_S) /* no progress: send again */
 #define SPEAKER_LINK_TICK_NS     (50 * PR_NS_PER_MS)  /* while a link is not up */
 #define SPEAKER_EVENT_HINT_NS    (200 * PR_NS_PER_MS) /* the same acknowledged again: likewise */
 #define SPEAKER_EVENT_DELAY_NS   (10 * PR_NS_PER_MS)  /* few events wait for others to go with */

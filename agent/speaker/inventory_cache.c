@@ -78,7 +78,13 @@ void inventory_cache_gone(struct inventory_cache *cache, const struct pr_uuid *i
 {
 	struct entry *entry = entry_find(cache, id);
 
-	if (entry == NULL || (entry->frame == NULL && (entry->removed || !removed))) {
+	if (entry == NULL && removed) {
+		/* It had stopped before, and everybody has heard of that. */
+		entry = entry_add(cache, id);
+	} else if (entry != NULL && entry->frame == NULL && (entry->removed || !removed)) {
+		return;
+	}
+	if (entry == NULL) {
 		return;
 	}
 	free(entry->frame);

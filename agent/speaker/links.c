@@ -330,14 +330,19 @@ static int verdicts_take(speaker_t *speaker, const struct link *link, const uint
 		return ret;
 	}
 	for (size_t i = 0; i < count; i++) {
-		if (speaker->verdicts[i].unknown == CODEC_UNKNOWN_NO_NOTICE &&
-		    requests_ask_other(speaker->requests, link->worker, speaker->verdicts[i].id,
+		struct codec_verdict *verdict = &speaker->verdicts[i];
+		bool newborn = verdict->unknown == CODEC_UNKNOWN_NEWBORN;
+		if ((newborn || verdict->unknown == CODEC_UNKNOWN_NO_NOTICE) &&
+		    requests_ask_again(speaker->requests, link->worker, verdict->id, newborn,
 		                       speaker->now_ns)) {
 			continue;
 		}
-		if (requests_answered(speaker->requests, link->worker, speaker->verdicts[i].id,
-		                      speaker->verdicts[i].connection, speaker->now_ns)) {
-			speaker->outlet.verdict(speaker->outlet.context, &speaker->verdicts[i]);
+		if (newborn) {
+			verdict->unknown = CODEC_UNKNOWN_NO_NOTICE; /* it was asked long enough */
+		}
+		if (requests_answered(speaker->requests, link->worker, verdict->id,
+		                      verdict->connection, speaker->now_ns)) {
+			speaker->outlet.verdict(speaker->outlet.context, verdict);
 		}
 	}
 	return PR_OK;

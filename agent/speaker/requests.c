@@ -234,6 +234,7 @@ int requests_add(requests_t *requests, const struct codec_request *request)
 	uint32_t *bucket = bucket_of(requests, request->id);
 	slot->request = *request;
 	slot->tried = 0;
+	slot->first_ns = 0;
 	slot->repeat = slot->second_told = slot->asked_other = false;
 	slot->chain = *bucket;
 	*bucket = index;
@@ -271,7 +272,17 @@ static unsigned other_of(const requests_t *requests, const struct codec_request 
 	return requests_choose_of(requests, order, tried);
 }
 
-bool requests_ask_other(requests_t *requests, unsigned worker, uint64_t id, uint64_t now_ns)
+static void ask_next(requests_t *requests, uint32_t index, uint64_t tried)
+{
+	struct slot *slot = &requests->slots[index];
+
+	slot->tried = tried;
+	slot->asked_other = slot->repeat = true;
+	move_slot(requests, index, LIST_READY);
+}
+
+bool requests_ask_again(requests_t *requests, unsigned worker, uint64_t id, bool newborn,
+                        uint64_t now_ns)
 {
 	uint32_t index = find(requests, id);
 
@@ -283,15 +294,20 @@ bool requests_ask_other(requests_t *requests, unsigned worker, uint64_t id, uint
 	if (slot->list == LIST_ASKED && slot->worker != worker) {
 		return true; /* a late answer: another is being asked already */
 	}
-	uint64_t tried = slot->tried | 1ULL << worker;
-	if (slot->asked_other || slot->request.end != CODEC_END_FAR ||
-	    other_of(requests, &slot->request, tried) == SPEAKER_WORKERS_MAX) {
+	if (slot->request.end != CODEC_END_FAR) {
 		return false;
 	}
-	slot->tried = tried;
-	slot->asked_other = slot->repeat = true;
-	move_slot(requests, index, LIST_READY);
-	return true;
+	uint64_t tried = slot->tried | 1ULL << worker;
+	if (!slot->asked_other &&
+	    other_of(requests, &slot->request, tried) != SPEAKER_WORKERS_MAX) {
+		ask_next(requests, index, tried);
+		return true;
+	}
+	if (newborn && now_ns - slot->first_ns < REQUESTS_NEWBORN_NS) {
+		ask_next(requests, index, 0); /* near ends are told to the first of its order */
+		return true;
+	}
+	return false;
 }
 
 bool requests_answered(requests_t *requests, unsigned worker, uint64_t id, uint64_t connection,
@@ -439,6 +455,7 @@ static void batch_send(requests_t *requests, unsigned worker, size_t count, uint
 		uint32_t index = requests->batch_slots[i];
 		struct slot *slot = &requests->slots[index];
 		slot->asked_ns = now_ns;
+		slot->first_ns = slot->first_ns != 0 ? slot->first_ns : now_ns;
 		slot->tried |= 1ULL << worker;
 		requests->counters.repeated += slot->repeat;
 		move_slot(requests, index, LIST_ASKED);

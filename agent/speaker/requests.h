@@ -18,6 +18,8 @@
 #define REQUESTS_RETRY_NS (300 * 1000000ULL)  /* unanswered: the next worker */
 #define REQUESTS_STUCK_NS (20 * 1000000ULL)   /* nobody took it: try again */
 #define REQUESTS_PROBE_NS (1000 * 1000000ULL) /* between questions to a silent worker */
+#define REQUESTS_NEWBORN_NS \
+	(1000 * 1000000ULL) /* a far end is asked again until its near end is told */
 
 /*
  * A far end's worker knows the initiator by the near end's request, or by a notice of it. So that
@@ -76,8 +78,11 @@ void requests_notice(requests_t *requests, const struct codec_notice *notice);
 /**
  * An answer came of a worker that has not heard of the near end: is there another that may have?
  * True: it is asked, once; the answer at hand is not to be used.
+ * @param newborn  The source's host has new containers: for REQUESTS_NEWBORN_NS workers are asked
+ * on.
  */
-bool requests_ask_other(requests_t *requests, unsigned worker, uint64_t id, uint64_t now_ns);
+bool requests_ask_again(requests_t *requests, unsigned worker, uint64_t id, bool newborn,
+                        uint64_t now_ns);
 /** Send the notices at hand. True: there were some. */
 bool requests_told(requests_t *requests, uint64_t now_ns, const struct requests_sink *sink);
 /** Send what is ready, pass on what waited for too long. */

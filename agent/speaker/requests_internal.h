@@ -19,7 +19,8 @@ enum list {
 struct slot {
 	struct codec_request request;
 	uint64_t asked_ns;
-	uint64_t tried; /* workers asked in this round, a bit each */
+	uint64_t first_ns; /* when it was asked first; 0: not yet */
+	uint64_t tried;    /* workers asked in this round, a bit each */
 	uint32_t next, previous;
 	uint32_t chain; /* next in the bucket */
 	uint8_t list;

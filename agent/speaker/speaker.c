@@ -433,14 +433,27 @@ void speaker_flush(speaker_t *speaker)
 	events_flush(speaker);
 }
 
+/* News of an endpoint does not wait for the next turn that something else makes. */
+static void inventory_changed(speaker_t *speaker, uint64_t before)
+{
+	speaker->more = speaker->more || speaker->inventory.change != before;
+}
+
 int speaker_endpoint_put(speaker_t *speaker, const codec_doc_t *endpoint)
 {
-	return inventory_cache_put(&speaker->inventory, endpoint);
+	uint64_t before = speaker->inventory.change;
+	int ret = inventory_cache_put(&speaker->inventory, endpoint);
+
+	inventory_changed(speaker, before);
+	return ret;
 }
 
 void speaker_endpoint_gone(speaker_t *speaker, const struct pr_uuid *id, bool removed)
 {
+	uint64_t before = speaker->inventory.change;
+
 	inventory_cache_gone(&speaker->inventory, id, removed);
+	inventory_changed(speaker, before);
 }
 
 void speaker_inventory_complete(speaker_t *speaker)

@@ -181,6 +181,18 @@ static void test_containers(void)
 	ok(happened("say web ''; watch 2 observe pid 22.220; "), "up again");
 	down(2, INVENTORY_GONE);
 	ok(happened("forget 2; removed 2; "), "removed while it ran");
+	tell((struct inventory_change){ .kind = INVENTORY_COMING, .id = id_of(4) }, "soon");
+	ok(happened("say soon ''; ") && book_count(book) == 2,
+	   "about to run: said, not watched yet");
+	up(4, 40, 400, "soon");
+	ok(happened("say soon ''; watch 4 observe pid 40.400; "), "then it runs");
+	tell((struct inventory_change){ .kind = INVENTORY_COMING, .id = id_of(4) }, "late");
+	ok(happened(""), "old news of one that runs");
+	down(4, INVENTORY_DOWN);
+	ok(happened("forget 4; stopped 4; "), "down");
+	tell((struct inventory_change){ .kind = INVENTORY_COMING, .id = id_of(4) }, "again");
+	down(4, INVENTORY_DOWN);
+	ok(happened("say again ''; stopped 4; "), "about to run, but its start failed");
 	down(9, INVENTORY_DOWN);
 	ok(happened(""), "one that nobody knew stops: nothing");
 	down(1, INVENTORY_DOWN);

@@ -94,6 +94,71 @@ static void test_others(const struct host_facts *facts)
 	ok(read_text("[]", facts, &change) == PR_EMALF, "not an object");
 }
 
+static int read_coming(const char *listed_text, const char *networks_text,
+                       const struct host_facts *facts, struct inventory_change *ret_change)
+{
+	json_t *listed = json_loads(listed_text, 0, NULL);
+	json_t *networks = json_loads(networks_text, 0, NULL);
+	int ret = container_coming_read(listed, networks, facts, ret_change);
+
+	json_decref(listed);
+	json_decref(networks);
+	return ret;
+}
+
+#define LISTED(state)                                                                            \
+	"{\"Id\":\"" ID "\",\"Names\":[\"/web\"],\"Image\":\"nginx:1\",\"State\":\"" state "\"," \
+	"\"ImageID\":\"sha256:5c0\",\"Labels\":{\"com.docker.compose.service\":\"web\"},"        \
+	"\"HostConfig\":{\"NetworkMode\":\"appnet\"}}"
+
+/* About to run: the same document as when it runs, made of other answers. */
+static void test_coming(const struct host_facts *facts)
+{
+	static const char networks[] =
+		"[{\"Id\":\"" NET "\",\"Name\":\"appnet\",\"Containers\":{\"" ID "\":{"
+		"\"IPv4Address\":\"172.30.0.2/24\",\"IPv6Address\":\"\","
+		"\"MacAddress\":\"02:42:ac:1e:00:02\"},\"other\":{\"IPv4Address\":\"172.30.0.3/"
+		"24\"}}},"
+		"{\"Id\":\"" NET2 "\",\"Name\":\"wide\",\"Containers\":{\"" ID "\":{"
+		"\"IPv4Address\":\"192.0.2.9/24\"}}},{\"Name\":3},7,"
+		"{\"Id\":\"x\",\"Name\":\"odd\",\"Containers\":{\"" ID
+		"\":{\"IPv4Address\":\"7\"}}}]";
+	struct inventory_change coming, running;
+
+	ok(read_coming(LISTED("created"), networks, facts, &coming) == PR_OK &&
+	           coming.kind == INVENTORY_COMING && !coming.host_network,
+	   "a container that is created may be about to run");
+	ok(read_text(running_json, facts, &running) == PR_OK, "running");
+	static const unsigned same[] = { CODEC_ENDPOINT_NAME, CODEC_ENDPOINT_IMAGE,
+		                         CODEC_ENDPOINT_CONTAINER_ID, CODEC_ENDPOINT_OS_VERSION,
+		                         CODEC_ENDPOINT_KIND };
+	size_t differ = !pr_uuid_equal(&coming.id, &running.id);
+	for (size_t i = 0; i < PR_ARRAY_LEN(same); i++) {
+		differ += strcmp(codec_doc_text(coming.endpoint, same[i]),
+		                 codec_doc_text(running.endpoint, same[i])) != 0;
+	}
+	differ += codec_doc_count(coming.endpoint, CODEC_ENDPOINT_ADDRESSES) != 2;
+	for (size_t i = 0; i < codec_doc_count(coming.endpoint, CODEC_ENDPOINT_ADDRESSES); i++) {
+		differ +=
+			strcmp(codec_doc_item(coming.endpoint, CODEC_ENDPOINT_ADDRESSES, i),
+		               codec_doc_item(running.endpoint, CODEC_ENDPOINT_ADDRESSES, i)) != 0;
+	}
+	ok(differ == 0, "name, image, addresses as when it runs (%zu differ)", differ);
+	ok(codec_doc_count(coming.endpoint, CODEC_ENDPOINT_LABELS) == 1, "and its label");
+	inventory_change_done(&coming);
+	inventory_change_done(&running);
+	ok(read_coming(LISTED("exited"), "[]", facts, &coming) == PR_OK,
+	   "one that ran before, too");
+	inventory_change_done(&coming);
+	ok(read_coming(LISTED("running"), networks, facts, &coming) == PR_ENOENT,
+	   "one that runs already is not");
+	ok(read_coming("{\"Id\":\"" ID "\",\"State\":\"created\"}", networks, facts, &coming) ==
+	           PR_EMALF,
+	   "no name");
+	ok(read_coming("{}", "{}", facts, &coming) == PR_EMALF, "nothing");
+	ok(container_coming_read(NULL, NULL, facts, &coming) == PR_EMALF, "no answer");
+}
+
 /* Does the host come to be told with so many sessions, and a lack or none? 10 s at most. */
 static bool told(inventory_t *inventory, size_t sessions, bool lack)
 {
@@ -141,6 +206,7 @@ int main(void)
 	test_networks(&facts);
 	test_running(&facts);
 	test_others(&facts);
+	test_coming(&facts);
 	test_sessions();
 	return tap_done();
 }

@@ -214,6 +214,49 @@ static struct part_flow live_flow(int fd, bool outbound)
 }
 
 /* No packet is at hand, so the kernel's silence about its user means nothing. */
+struct begun_seen {
+	struct part_flow flows[8];
+	size_t count;
+};
+
+static void begun_see(const struct part_flow *flow, void *arg)
+{
+	struct begun_seen *seen = arg;
+
+	if (seen->count < PR_ARRAY_LEN(seen->flows)) {
+		seen->flows[seen->count++] = *flow;
+	}
+}
+
+/* What is on its way out when a namespace comes to be watched, and nothing else. */
+static void test_begun(void)
+{
+	struct begun_seen seen = { 0 };
+	struct part_flow v4, v6, datagram;
+	int far = end_listen(world.right, SOCK_STREAM, "10.99.0.2", 9200);
+	int near = end_listen(world.left, SOCK_STREAM, "10.99.0.1", 9201);
+	int whole = end_connect(world.left, SOCK_STREAM, "10.99.0.2", 9200, 500);
+	int one = half_open(world.left, SOCK_STREAM, "10.99.0.77", 8077, &v4);
+	int two = half_open(world.left, SOCK_STREAM, "fd99::77", 8078, &v6);
+	int three = half_open(world.left, SOCK_DGRAM, "10.99.0.77", 8079, &datagram);
+
+	owner_begun(owner, SLOT, begun_see, &seen);
+	ok(seen.count == 2 && seen.flows[0].outbound && seen.flows[0].proto == IPPROTO_TCP &&
+	           pr_addr_equal(&seen.flows[0].dst, &v4.dst) &&
+	           seen.flows[0].src_port == v4.src_port && seen.flows[0].dst_port == 8077,
+	   "a connection that nobody answers is begun; %zu are", seen.count);
+	ok(seen.count == 2 && pr_addr_equal(&seen.flows[1].src, &v6.src) &&
+	           seen.flows[1].src_port == v6.src_port && seen.flows[1].dst_port == 8078,
+	   "over IPv6, too");
+	owner_begun(owner, SLOT + 1, begun_see, &seen);
+	owner_begun(owner, PART_NAMESPACE_MAX, begun_see, &seen);
+	ok(seen.count == 2, "of a namespace that nobody watches nothing is known");
+	const int fds[] = { far, near, whole, one, two, three };
+	for (size_t i = 0; i < PR_ARRAY_LEN(fds); i++) {
+		(void)close(fds[i]);
+	}
+}
+
 static void test_live(void)
 {
 	int far = end_listen(world.right, SOCK_STREAM, "10.99.0.2", 9100);
@@ -532,6 +575,7 @@ int main(int argc, char **argv)
 	test_unconnected();
 	test_listeners();
 	test_live();
+	test_begun();
 	test_raw();
 	test_names();
 	test_user_namespace();

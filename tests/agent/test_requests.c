@@ -684,7 +684,7 @@ static void test_ask_other(void)
 	add(&fake, 7, 1);
 	turn(&fake, START_NS);
 	unsigned first = asked(&fake, 7);
-	ok(requests_ask_other(fake.requests, first, 7, START_NS + 1),
+	ok(requests_ask_again(fake.requests, first, 7, false, START_NS + 1),
 	   "the worker has not heard of the near end: another is asked");
 	turn(&fake, START_NS + 2);
 	unsigned second = WORKERS;
@@ -692,15 +692,16 @@ static void test_ask_other(void)
 		second = i != first && told(&fake, i, 7) == 1 ? i : second;
 	}
 	ok(second != WORKERS && total(&fake) == 2, "at once");
-	ok(requests_ask_other(fake.requests, first, 7, START_NS + 3) && total(&fake) == 2,
+	ok(requests_ask_again(fake.requests, first, 7, false, START_NS + 3) && total(&fake) == 2,
 	   "a late answer of the first changes nothing");
-	ok(!requests_ask_other(fake.requests, second, 7, START_NS + 4),
+	ok(!requests_ask_again(fake.requests, second, 7, false, START_NS + 4),
 	   "the second's answer counts, whatever it knows");
 	ok(requests_answered(fake.requests, second, 7, 0, START_NS + 4), "and is taken");
-	ok(!requests_ask_other(fake.requests, second, 7, START_NS + 5), "closed: nobody is asked");
+	ok(!requests_ask_again(fake.requests, second, 7, false, START_NS + 5),
+	   "closed: nobody is asked");
 	add_near(&fake, 8, 1);
 	turn(&fake, START_NS + 6);
-	ok(!requests_ask_other(fake.requests, asked(&fake, 8), 8, START_NS + 7),
+	ok(!requests_ask_again(fake.requests, asked(&fake, 8), 8, false, START_NS + 7),
 	   "a near end asks nobody else");
 	requests_destroy(&fake.requests);
 
@@ -708,7 +709,42 @@ static void test_ask_other(void)
 	requests_worker_up(fake.requests, 1, true);
 	add(&fake, 7, 1);
 	turn(&fake, START_NS);
-	ok(!requests_ask_other(fake.requests, 1, 7, START_NS + 1), "there is no other: it counts");
+	ok(!requests_ask_again(fake.requests, 1, 7, false, START_NS + 1),
+	   "there is no other: it counts");
+	requests_destroy(&fake.requests);
+}
+
+/* The source's host has new containers: workers are asked on, for a second. */
+static void test_newborn(void)
+{
+	struct fake fake;
+	uint64_t now_ns = START_NS;
+	unsigned asked_times = 0;
+
+	fake_open(&fake);
+	all_up(&fake);
+	add(&fake, 7, 1);
+	turn(&fake, now_ns);
+	unsigned first = asked(&fake, 7), last = first;
+	for (; asked_times < 100; asked_times++) {
+		unsigned before[WORKERS];
+		for (unsigned i = 0; i < WORKERS; i++) {
+			before[i] = told(&fake, i, 7);
+		}
+		now_ns += 50 * PR_NS_PER_MS;
+		if (!requests_ask_again(fake.requests, last, 7, true, now_ns)) {
+			break;
+		}
+		turn(&fake, now_ns);
+		for (unsigned i = 0; i < WORKERS; i++) {
+			last = told(&fake, i, 7) > before[i] ? i : last;
+		}
+		if (asked_times == 1) {
+			ok(last == first, "after another one, the first of its order again");
+		}
+	}
+	ok(asked_times == 19, "asked again %u times in a second", asked_times);
+	ok(requests_answered(fake.requests, last, 7, 0, now_ns), "then the answer counts");
 	requests_destroy(&fake.requests);
 }
 
@@ -720,6 +756,7 @@ int main(void)
 	test_notices();
 	test_silent_near_end();
 	test_ask_other();
+	test_newborn();
 	test_batches();
 	test_same_worker();
 	test_silent();

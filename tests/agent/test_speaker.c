@@ -90,15 +90,28 @@ static void test_inventory(void)
 	unsigned endpoints = fake.endpoints;
 	struct pr_uuid id;
 
+	(void)fake_until(&fake, 100, false);
 	endpoint_put(2, "two");
+	ok(speaker_timeout_ns(fake.speaker) != 0, "the same again is no news");
 	endpoint_put(3, "three");
+	ok(speaker_timeout_ns(fake.speaker) == 0, "news makes a turn due");
 	ok(fake_until(&fake, 3000, fake.deltas == 1) && fake.endpoints == endpoints + 1,
 	   "only what changed is sent");
 	unsigned number = 1;
 	id = pr_uuid_of_bytes("endpoint", &number, sizeof(number));
 	speaker_endpoint_gone(fake.speaker, &id, true);
-	ok(fake_until(&fake, 3000, fake.deltas == 2) && fake.gone == 1, "an end is told");
 	speaker_endpoint_gone(fake.speaker, &id, true);
+	ok(fake_until(&fake, 3000, fake.deltas == 2) && fake.gone == 1, "an end is told");
+	(void)fake_until(&fake, 50, false);
+	ok(fake.gone == 1, "once");
+	endpoint_put(3, "three");
+	number = 2;
+	id = pr_uuid_of_bytes("endpoint", &number, sizeof(number));
+	speaker_endpoint_gone(fake.speaker, &id, false);
+	ok(fake_until(&fake, 3000, fake.gone == 2), "a container stops");
+	(void)fake_until(&fake, 100, false); /* forgotten here, as all have heard of it */
+	speaker_endpoint_gone(fake.speaker, &id, true);
+	ok(fake_until(&fake, 3000, fake.gone == 3), "and is removed later: told again");
 	for (unsigned i = 0; i < 3000; i++) {
 		endpoint_put(10 + i, "many");
 		if (i % 1000 == 999) {

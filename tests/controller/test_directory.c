@@ -181,6 +181,41 @@ static void test_stopped(void)
 	is("beta", "172.18.0.99", "none", "a stopped endpoint has no address");
 }
 
+static void test_births(void)
+{
+	struct directory_endpoint stopped = { .policy = { .id = id_of("born"),
+		                                          .name = "born",
+		                                          .host_id = id_of("beta"),
+		                                          .kind = POLICY_CONTAINER },
+		                              .stopped = true };
+	struct pr_uuid alpha = id_of("alpha"), beta = id_of("beta");
+	const struct pr_uuid *born = &stopped.policy.id;
+
+	ok(!directory_is_new(directory, &beta, 0),
+	   "what came at a time that nobody knows is not new");
+	directory_time_set(directory, 1000);
+	PUT("born", "beta", 50, NET_B " 172.18.0.50/16 - eth0");
+	ok(directory_is_new(directory, born, 1000) && !directory_is_new(directory, born, 1001),
+	   "a new container is, since then");
+	ok(directory_is_new(directory, &beta, 1000) && !directory_is_new(directory, &beta, 1001) &&
+	           !directory_is_new(directory, &alpha, 0),
+	   "its host has a new one, no other host has");
+	directory_time_set(directory, 2000);
+	PUT("born", "beta", 50, NET_B " 172.18.0.51/16 - eth0");
+	PUT("beta", "beta", 2, "global 192.0.2.2/24 - eth0", NET_B " 172.18.0.1/16 - br0");
+	ok(directory_is_new(directory, born, 1000) && !directory_is_new(directory, born, 2000) &&
+	           directory_is_new(directory, &beta, 1000) &&
+	           !directory_is_new(directory, &beta, 2000),
+	   "other news of them make it neither new nor old");
+	ok(directory_put(directory, &stopped) == PR_OK && !directory_is_new(directory, born, 2000),
+	   "nor does its end");
+	PUT("born", "beta", 50, NET_B " 172.18.0.51/16 - eth0");
+	ok(directory_is_new(directory, born, 2000) && directory_is_new(directory, &beta, 2000),
+	   "one that runs again is new");
+	directory_remove(directory, &stopped.policy.id);
+	directory_time_set(directory, 0);
+}
+
 static void test_fingerprint(void)
 {
 	uint64_t before = directory_policy_fingerprint(directory);
@@ -256,6 +291,7 @@ int main(void)
 	test_change();
 	test_ambiguous();
 	test_stopped();
+	test_births();
 	test_fingerprint();
 	test_many();
 	test_address_lines();

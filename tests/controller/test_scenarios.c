@@ -422,6 +422,7 @@ static bool holds(const struct codec_verdict *verdict, const char *key, const ch
 		return verdict->unknown ==
 		       (strcmp(value, "no-notice") == 0  ? CODEC_UNKNOWN_NO_NOTICE
 		        : strcmp(value, "endpoint") == 0 ? CODEC_UNKNOWN_ENDPOINT
+		        : strcmp(value, "newborn") == 0  ? CODEC_UNKNOWN_NEWBORN
 		                                         : CODEC_UNKNOWN_NONE);
 	}
 	const struct asked *other = asked_of(value);
@@ -533,7 +534,9 @@ static void do_endpoint(char **words, size_t count)
 		}
 	} else if (strcmp(words[0], "network") == 0 && count == 4) {
 		add_address(place_of(words[1]), words[2], words[3]);
-	} else if (strcmp(words[0], "container") == 0 && count >= 5) {
+	} else if ((strcmp(words[0], "container") == 0 || strcmp(words[0], "born") == 0) &&
+	           count >= 5) {
+		directory_time_set(play.directory, words[0][0] == 'b' ? play.now_ns : 0);
 		struct place *place = place_new(words[1], words[2], 100 + play.place_count);
 		for (size_t i = 3; i + 1 < count; i += 2) {
 			add_address(place, words[i], words[i + 1]);

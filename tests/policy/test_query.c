@@ -54,7 +54,8 @@ static bool access_value(const void *record, enum policy_query_field field, cons
                          unsigned index, struct policy_query_value *ret_value)
 {
 	(void)record;
-	if (key != NULL && strcmp(key, "Project") != 0) {
+	if (key != NULL && strcmp(key, "Project") != 0 &&
+	    strcmp(key, "com.docker.compose.service") != 0) {
 		return false;
 	}
 	for (size_t i = 0; i < PR_ARRAY_LEN(values); i++) {
@@ -173,6 +174,11 @@ static const struct {
 	{ "src.host:dockersrv", true },
 	{ "label.Project:shop", true },
 	{ "label.Other:shop", false },
+	{ "compose.service:shop", true },
+	{ "src.compose.service:sh*", true },
+	{ "host.compose.service:web", false },
+	{ "dst.compose.service:shop", false },
+	{ "compose.project:shop", false },
 	{ "label.Other:none", true },
 	{ "dst.label.Project:none", true },
 	{ "image:wordpress:latest", true },
@@ -195,6 +201,8 @@ static const struct {
 	const char *message;
 } refused[] = {
 	{ "x prt:1", 3, "unknown field \"prt\", did you mean \"port\"?" },
+	{ "compose.servce:1", 1,
+	  "unknown field \"compose.servce\", did you mean \"compose.service\"?" },
 	{ "src.prt:1", 1, "unknown field \"src.prt\", did you mean \"port\"?" },
 	{ "zzzzzzzzz:1", 1, "unknown field \"zzzzzzzzz\"" },
 	{ "verdict:denid", 9, "\"denid\" is no verdict, did you mean \"denied\"?" },

@@ -356,6 +356,11 @@ static void test_groups(void)
 	           matches(&port, &row, "src.group:named") == 1 &&
 	           matches(&port, &row, "src.group:empty") == 0,
 	   "then an endpoint is in all the groups that choose it");
+	ok(matches(&port, &row, "src.compose.service:web") == 1 &&
+	           matches(&port, &row, "compose.service:we*") == 1 &&
+	           matches(&port, &row, "dst.compose.service:web") == 0 &&
+	           matches(&port, &row, "compose.project:web") == 0,
+	   "what Compose made it for is asked like a label");
 	ok(matches(&port, &row, "dst.group:servers") == 0 &&
 	           matches(&port, &row, "group:servers") == 1,
 	   "and an unknown one in none");

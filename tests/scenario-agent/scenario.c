@@ -349,6 +349,19 @@ static void do_slot(char **words, int count)
 	}
 }
 
+/* begun SLOT SRC DST: found in the table of sockets when the namespace came to be watched */
+static void do_begun(char **words, int count)
+{
+	struct part_flow flow = { .proto = IPPROTO_TCP, .outbound = true };
+
+	if (count < 4 || !end_parse(words[2], &flow.src, &flow.src_port) ||
+	    !end_parse(words[3], &flow.dst, &flow.dst_port)) {
+		fail("bad address", words[0]);
+		return;
+	}
+	gate_begun(play.gate, (uint32_t)number(words[1]), &flow);
+}
+
 /* initiator EXE UID PID [in ENDPOINT] [peer ADDR,PORT] [nobody] / initiator unknown REASON */
 static void do_owner(char **words, int count)
 {
@@ -604,17 +617,12 @@ static void act(char **words, int count)
 		int least;
 		void (*run)(char **words, int count);
 	} rows[] = {
-		{ "packet", 3, do_packet },
-		{ "copy", 3, do_packet },
-		{ "raw", 3, do_raw },
-		{ "slot", 3, do_slot },
-		{ "initiator", 3, do_owner },
-		{ "listener", 3, do_owner },
-		{ "verdict", 2, do_verdict },
-		{ "original", 2, do_original },
-		{ "lifeline", 2, do_lifeline },
-		{ "foreign", 2, do_foreign },
-		{ "translated", 2, do_translated },
+		{ "packet", 3, do_packet },     { "copy", 3, do_packet },
+		{ "raw", 3, do_raw },           { "slot", 3, do_slot },
+		{ "begun", 4, do_begun },       { "initiator", 3, do_owner },
+		{ "listener", 3, do_owner },    { "verdict", 2, do_verdict },
+		{ "original", 2, do_original }, { "lifeline", 2, do_lifeline },
+		{ "foreign", 2, do_foreign },   { "translated", 2, do_translated },
 	};
 	for (size_t i = 0; i < PR_ARRAY_LEN(rows); i++) {
 		if (strcmp(words[0], rows[i].word) == 0) {
