@@ -118,7 +118,7 @@ static void test_coming(const struct host_facts *facts)
 		"[{\"Id\":\"" NET "\",\"Name\":\"appnet\",\"Containers\":{\"" ID "\":{"
 		"\"IPv4Address\":\"172.30.0.2/24\",\"IPv6Address\":\"\","
 		"\"MacAddress\":\"02:42:ac:1e:00:02\"},\"other\":{\"IPv4Address\":\"172.30.0.3/"
-	        "24\"}}},"
+		"24\"}}},"
 		"{\"Id\":\"" NET2 "\",\"Name\":\"wide\",\"Containers\":{\"" ID "\":{"
 		"\"IPv4Address\":\"192.0.2.9/24\"}}},{\"Name\":3},7,"
 		"{\"Id\":\"x\",\"Name\":\"odd\",\"Containers\":{\"" ID
@@ -152,6 +152,9 @@ static void test_coming(const struct host_facts *facts)
 	inventory_change_done(&coming);
 	ok(read_coming(LISTED("running"), networks, facts, &coming) == PR_ENOENT,
 	   "one that runs already is not");
+	ok(read_coming(LISTED("removing"), networks, facts, &coming) == PR_OK &&
+	           coming.kind == INVENTORY_DOWN && coming.endpoint == NULL,
+	   "one that is being removed is down");
 	ok(read_coming("{\"Id\":\"" ID "\",\"State\":\"created\"}", networks, facts, &coming) ==
 	           PR_EMALF,
 	   "no name");
