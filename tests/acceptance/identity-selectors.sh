@@ -77,7 +77,8 @@ lib_recorder ctl
 lib_agent srv "$lib_run/srv.docker"
 lib_agent far
 lib_docker srv tag prt-busybox prt-gold
-lib_spawn http-far nsenter --net="/run/netns/prt-$lib_name-far" busybox httpd -f -vv -p 80 -h /tmp
+lib_spawn http-far nsenter --net="/run/netns/prt-$lib_name-far" \
+	busybox httpd -f -vv -p 80 -h "$lib_source/doc"
 front=172.31.7.10
 far=192.168.7.3
 cat >"$lib_data/compose.yml" <<-END
