@@ -220,8 +220,14 @@ int container_coming_read(const json_t *listed, const json_t *networks,
 	if (strlen(container_id) != 64 || name == NULL) {
 		return PR_EMALF;
 	}
-	if (strcmp(state, "created") != 0 && strcmp(state, "exited") != 0) {
+	if (strcmp(state, "running") == 0 || strcmp(state, "paused") == 0 ||
+	    strcmp(state, "restarting") == 0) {
 		return PR_ENOENT;
+	}
+	if (strcmp(state, "created") != 0 && strcmp(state, "exited") != 0) {
+		*ret_change = (struct inventory_change){ .kind = INVENTORY_DOWN,
+			                                 .id = pr_uuid_of_container(container_id) };
+		return PR_OK;
 	}
 	json_t *inspected =
 		json_pack("{s:s, s:s, s:s, s:{s:s, s:O*}, s:{s:o}}", "Id", container_id, "Name",

@@ -43,9 +43,9 @@ int container_read(const json_t *inspected, const struct host_facts *facts,
 
 /**
  * Read an item of GET /containers/json?all=1, and for each of its networks an object of GET
- * /networks/NAME. Unlike GET /containers/ID/json both answer while the container is being started.
- * @retval PR_OK      @p ret_change is COMING.
- * @retval PR_ENOENT  It runs already, or is not about to.
+ * /networks/NAME.
+ * @retval PR_OK      @p ret_change is COMING, if it may be about to run; DOWN, if it is going.
+ * @retval PR_ENOENT  It runs.
  * @retval PR_EMALF   Not what the engine's API promises.
  */
 int container_coming_read(const json_t *listed, const json_t *networks,
@@ -68,3 +68,8 @@ int docker_events_open(docker_t *docker) _must_check_;
  */
 int docker_events_next(docker_t *docker, int wake_fd, int timeout_ms,
                        json_t **ret_event) _must_check_;
+
+/* coming.c */
+/** What container_coming_read() says of a container now, without waiting for the engine. */
+int coming_look(docker_t *docker, const struct host_facts *facts, const char *id,
+                struct inventory_change *ret_change) _must_check_;

@@ -50,6 +50,7 @@ struct inventory {
 	listeners_t *listeners;
 	struct running *running;
 	uint64_t refreshed_ns;
+	uint64_t followed_wall_ns; /* events since then are news */
 };
 
 static void eventfd_raise(int fd)
@@ -243,59 +244,6 @@ static int container_refresh(inventory_t *inventory, docker_t *docker, const cha
 	return PR_OK;
 }
 
-/* The engine's objects of a container's networks; each without an answer is left out. */
-static json_t *networks_get(docker_t *docker, const json_t *listed)
-{
-	json_t *names = json_object_get(json_object_get(listed, "NetworkSettings"), "Networks");
-	json_t *networks = json_array(), *network, *value;
-	const char *name;
-	char path[300];
-
-	json_object_foreach(names, name, value)
-	{
-		/* A name that would need escapes: its address is told when the container runs. */
-		if (strspn(name, NETWORK_NAME_LETTERS) == strlen(name) && strlen(name) < 256) {
-			(void)snprintf(path, sizeof(path), "/networks/%s", name);
-			network = NULL;
-			if (docker_get(docker, path, &network) == PR_OK) {
-				(void)json_array_append_new(networks, network);
-			}
-		}
-	}
-	return networks;
-}
-
-/*
- * A container that is being started has its addresses a tenth of a second before its first process
- * runs. Told now, it is in its groups when that begins to talk. False: it is not being started.
- */
-static bool container_announce(inventory_t *inventory, docker_t *docker, const char *id)
-{
-	struct inventory_change change;
-	json_t *list = NULL;
-	char path[256];
-	bool coming = false;
-
-	if (strlen(id) != 64 || strspn(id, "0123456789abcdef") != 64) {
-		return false;
-	}
-	(void)snprintf(path, sizeof(path),
-	               "/containers/json?all=1&filters=%%7B%%22id%%22%%3A%%5B%%22%s%%22%%5D%%7D",
-	               id);
-	if (docker_get(docker, path, &list) != PR_OK) {
-		return false;
-	}
-	const json_t *listed = json_array_get(list, 0);
-	json_t *networks = networks_get(docker, listed);
-	if (container_coming_read(listed, networks, &inventory->facts, &change) == PR_OK) {
-		change_push(inventory, &change);
-		coming = true;
-	}
-	json_decref(networks);
-	json_decref(list);
-	return coming;
-}
-
 static int containers_look(inventory_t *inventory, docker_t *docker)
 {
 	char id[65];
@@ -378,6 +326,40 @@ static int list_all(inventory_t *inventory, docker_t *docker)
 	return ret;
 }
 
+static void gone_push(inventory_t *inventory, enum inventory_kind kind, const char *id)
+{
+	running_remove(inventory, id);
+	if (inventory->listeners != NULL) {
+		listeners_guest_remove(inventory->listeners, id);
+	}
+	change_push(inventory,
+	            &(struct inventory_change){ .kind = kind, .id = pr_uuid_of_container(id) });
+}
+
+/* A container's networks are there before its first process and go after its last. */
+static int network_handle(inventory_t *inventory, docker_t *docker, bool connects, const char *id)
+{
+	struct inventory_change change;
+
+	int listed = coming_look(docker, &inventory->facts, id, &change);
+	if (listed == PR_OK && connects && change.kind == INVENTORY_COMING) {
+		change_push(inventory, &change);
+	} else if (listed == PR_OK) {
+		inventory_change_done(&change);
+		gone_push(inventory, INVENTORY_DOWN, id);
+	}
+	int ret = networks_refresh(inventory, docker);
+	return ret == PR_OK && listed != PR_OK ? container_refresh(inventory, docker, id) : ret;
+}
+
+/* What the list has told already is no news. */
+static bool is_fresh(const inventory_t *inventory, const json_t *event)
+{
+	json_int_t time_ns = json_integer_value(json_object_get(event, "timeNano"));
+
+	return time_ns > 0 && (uint64_t)time_ns >= inventory->followed_wall_ns;
+}
+
 static int event_handle(inventory_t *inventory, docker_t *docker, const json_t *event)
 {
 	const char *type = json_string_value(json_object_get(event, "Type"));
@@ -390,22 +372,15 @@ static int event_handle(inventory_t *inventory, docker_t *docker, const json_t *
 	if (strcmp(type, "network") == 0) {
 		const char *container = json_string_value(
 			json_object_get(json_object_get(actor, "Attributes"), "container"));
-		/* Its inspection would wait for the end of its start, and others with it. */
-		bool coming = strcmp(action, "connect") == 0 && container != NULL &&
-		              container_announce(inventory, docker, container);
-		int ret = networks_refresh(inventory, docker);
-		return ret == PR_OK && container != NULL && !coming
-		               ? container_refresh(inventory, docker, container)
-		               : ret;
+		return container != NULL ? network_handle(inventory, docker,
+		                                          strcmp(action, "connect") == 0, container)
+		                         : networks_refresh(inventory, docker);
 	}
-	if (strcmp(action, "destroy") == 0 && strlen(id) == 64) {
-		running_remove(inventory, id);
-		if (inventory->listeners != NULL) {
-			listeners_guest_remove(inventory->listeners, id);
-		}
-		change_push(inventory,
-		            &(struct inventory_change){ .kind = INVENTORY_GONE,
-		                                        .id = pr_uuid_of_container(id) });
+	/* Without an inspection: the engine answers that when it is done with the container, which
+	 * takes its time, and others would wait. */
+	bool dies = strcmp(action, "die") == 0 && is_fresh(inventory, event);
+	if ((dies || strcmp(action, "destroy") == 0) && strlen(id) == 64) {
+		gone_push(inventory, dies ? INVENTORY_DOWN : INVENTORY_GONE, id);
 		return PR_OK;
 	}
 	static const char *const looked_at[] = { "start", "die", "rename", "pause", "unpause" };
@@ -428,6 +403,7 @@ static int engine_follow(inventory_t *inventory)
 {
 	_cleanup_(docker_destroy) docker_t *docker = NULL;
 	int ret = docker_open(inventory->socket_path, &docker);
+	inventory->followed_wall_ns = pr_clock_wall_ns();
 	if (ret == PR_OK) {
 		ret = docker_events_open(docker);
 	}

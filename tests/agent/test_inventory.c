@@ -152,6 +152,9 @@ static void test_coming(const struct host_facts *facts)
 	inventory_change_done(&coming);
 	ok(read_coming(LISTED("running"), networks, facts, &coming) == PR_ENOENT,
 	   "one that runs already is not");
+	ok(read_coming(LISTED("removing"), networks, facts, &coming) == PR_OK &&
+	           coming.kind == INVENTORY_DOWN && coming.endpoint == NULL,
+	   "one that is being removed is down");
 	ok(read_coming("{\"Id\":\"" ID "\",\"State\":\"created\"}", networks, facts, &coming) ==
 	           PR_EMALF,
 	   "no name");
