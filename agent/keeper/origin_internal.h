@@ -32,6 +32,9 @@ struct origin {
 	struct origin_bpf *program; /* NULL: the memory is somebody else's */
 	struct bpf_link *links[ORIGIN_LINKS_MAX];
 	size_t link_count;
+	int settle_fd;          /* the program; borrowed */
+	uint64_t settled_begun; /* connections begun when it ran last */
+	uint32_t settle_left;   /* of them, those that had no addresses then */
 	struct origin_facts facts[ORIGIN_PROGRAMS];
 	uint32_t answered[ORIGIN_ENTRIES]; /* sequence under which an entry has answered */
 };

@@ -148,7 +148,13 @@ struct in6_addr {
 	uint32_t words[4];
 };
 
+typedef struct {
+	long long counter;
+} atomic64_t;
+
 struct sock_common {
+	unsigned char skc_state;
+	atomic64_t skc_cookie;
 	uint32_t skc_daddr, skc_rcv_saddr;
 	uint16_t skc_dport; /* network order */
 	uint16_t skc_num;   /* the local port */
@@ -163,6 +169,7 @@ struct sock {
 
 struct inet_sock {
 	struct sock sk;
+	uint16_t inet_sport; /* network order; it stays when skc_num is given back */
 } KERNEL;
 
 struct inet_connection_sock {

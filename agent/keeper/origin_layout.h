@@ -20,6 +20,7 @@
 #define ORIGIN_ENTRIES        (ORIGIN_BUCKETS * ORIGIN_WAYS)
 #define ORIGIN_SOCKET_BUCKETS 512
 #define ORIGIN_SOCKETS        (ORIGIN_SOCKET_BUCKETS * ORIGIN_WAYS)
+#define ORIGIN_WAITING_WORDS  (ORIGIN_SOCKETS / 64)
 #define ORIGIN_PROGRAM_WAYS   4
 #define ORIGIN_PROGRAMS       512
 #define ORIGIN_WATCHED        4096 /* a namespace's place is found from its cookie */
@@ -56,6 +57,7 @@ struct origin_entry {
 	uint8_t shared; /* a datagram socket: several processes send by it */
 	uint8_t unused[2];
 	uint64_t memory; /* address space of the process: another after it executes a program */
+	uint64_t socket; /* where it is in the kernel, if the note has no addresses yet */
 };
 
 /** Which places of a bucket may hold a key, in one cache line. */
@@ -82,7 +84,8 @@ struct origin_program {
 };
 
 struct origin_counts {
-	uint64_t written;  /* connections noted */
+	uint64_t begun;    /* connections noted, with no addresses yet */
+	uint64_t written;  /* connections noted with their addresses, and datagram sockets */
 	uint64_t crowded;  /* not noted: all places of the key were being written */
 	uint64_t programs; /* executables noted */
 };

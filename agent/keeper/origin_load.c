@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Bringing the program into the kernel, and taking it out again. */
+#include <bpf/bpf.h>
 #include <bpf/libbpf.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -82,6 +83,9 @@ static int attach(origin_t *origin, char why[static ORIGIN_WHY_BYTES])
 	}
 	bpf_object__for_each_program(program, origin->program->obj)
 	{
+		if (bpf_program__type(program) == BPF_PROG_TYPE_SYSCALL) {
+			continue; /* run when it is asked */
+		}
 		struct bpf_link *link = origin->link_count < ORIGIN_LINKS_MAX
 		                                ? bpf_program__attach_cgroup(program, top)
 		                                : NULL;
@@ -120,6 +124,7 @@ int origin_new(origin_t **ret_origin, char ret_why[static ORIGIN_WHY_BYTES])
 		.counts = &origin->program->bss->counts,
 		.watched = origin->program->bss->watched,
 	};
+	origin->settle_fd = bpf_program__fd(origin->program->progs.origin_settle_all);
 	int ret = attach(origin, ret_why);
 	if (ret == PR_OK) {
 		*ret_origin = take_ptr(origin);
@@ -139,6 +144,22 @@ void origin_destroy(origin_t **origin_p)
 	origin_bpf__destroy(origin->program);
 	free(origin);
 	*origin_p = NULL;
+}
+
+/* The programs run in others' processes at the same time: count first, then look. */
+void origin_settle(origin_t *origin)
+{
+	uint64_t begun = __atomic_load_n(&origin->memory.counts->begun, __ATOMIC_ACQUIRE);
+	LIBBPF_OPTS(bpf_test_run_opts, run);
+
+	if (origin->program == NULL ||
+	    (begun == origin->settled_begun && origin->settle_left == 0)) {
+		return;
+	}
+	if (bpf_prog_test_run_opts(origin->settle_fd, &run) == 0) {
+		origin->settled_begun = begun;
+		origin->settle_left = run.retval;
+	}
 }
 
 int origin_watch(origin_t *origin, int socket, uint64_t *ret_cookie)

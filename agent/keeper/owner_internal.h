@@ -86,6 +86,7 @@ struct owner {
 	uint64_t window_ns, window_used_ns; /* the present second's work */
 	uint64_t now_ns;                    /* of the present question */
 	uint64_t batch;                     /* of owner_begin(); 0: it is never called */
+	uint64_t settled_batch;             /* for which origin_settle() was called */
 	uint32_t reads_left;                /* of the present question */
 	uint32_t sequence;
 	bool uid_seen; /* this kernel says whose socket a packet is of */
