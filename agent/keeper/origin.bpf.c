@@ -242,8 +242,8 @@ static __always_inline bool socket_is(struct sock_common *socket, uint64_t cooki
 	return (uint64_t)BPF_CORE_READ(socket, skc_cookie.counter) == cookie;
 }
 
-/* Give a note its addresses. 1: it must wait on. Not static: verified once for all callers. */
-int origin_note_settle(uint32_t place, uint32_t over)
+/* Give a note its addresses. 1: it must wait on. Not static: verified once, not at each call. */
+__noinline int origin_note_settle(uint32_t place, uint32_t over)
 {
 	struct origin_entry new = {};
 	struct origin_entry *entry = &waiting[place % ORIGIN_SOCKETS];
@@ -308,7 +308,7 @@ static __always_inline int connect_note(struct bpf_sock_addr *address, struct or
 }
 
 /* The agent asks for what it waits for. Says how many it has to ask for again. */
-int origin_word_settle(uint32_t word)
+__noinline int origin_word_settle(uint32_t word)
 {
 	uint64_t bits = waiting_bits[word % ORIGIN_WAITING_WORDS];
 	int left = 0;

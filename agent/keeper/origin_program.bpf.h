@@ -79,12 +79,14 @@ static __always_inline bool is_root(struct dentry *dentry)
 	return dentry == BPF_CORE_READ(dentry, d_parent);
 }
 
-/* As d_path() goes: from the file upwards, over mount points, to the top of its mount tree. */
-static __noinline int path_write(struct origin_program *program, struct file *file)
+/*
+ * Of the present process. As d_path() goes: from the file upwards, over mount points, to the top of
+ * its mount tree. Not static: verified once, not at each call.
+ */
+__noinline int origin_path_write(uint32_t program_at)
 {
-	if (program == 0) {
-		return 0;
-	}
+	struct origin_program *program = &programs[program_at % ORIGIN_PROGRAMS];
+	struct file *file = BPF_CORE_READ(bpf_get_current_task_btf(), mm, exe_file);
 	struct dentry *dentry = BPF_CORE_READ(file, f_path.dentry);
 	struct vfsmount *seen = BPF_CORE_READ(file, f_path.mnt);
 	struct mount *mount = (void *)seen - bpf_core_field_offset(struct mount, mnt);
@@ -131,14 +133,12 @@ static __always_inline struct kernfs_node *group_parent(struct kernfs_node *node
 }
 
 /* Its last names are enough: the container's id is one of them. */
-static __noinline int group_write(struct origin_program *program, struct kernfs_node *node,
-                                  int which)
+__noinline int origin_group_write(uint32_t program_at, uint32_t which)
 {
+	struct origin_program *program = &programs[program_at % ORIGIN_PROGRAMS];
+	struct kernfs_node *node = group_of(bpf_get_current_task_btf(), (int)which);
 	uint32_t at = 0;
 
-	if (program == 0) {
-		return 0;
-	}
 	for (int depth = 0; depth < ORIGIN_GROUP_DEPTH && node != 0; depth++) {
 		if (at >= ORIGIN_GROUP_BYTES) {
 			break;
@@ -210,10 +210,10 @@ static __always_inline bool program_find(struct task_struct *task, struct origin
 	program->changed_ns = key.changed_ns;
 	program->mount = key.mount;
 	program->time_ns = bpf_ktime_get_ns();
-	path_write(program, task->mm->exe_file);
+	(void)origin_path_write(to->program_at);
 	for (int i = 0; i < ORIGIN_GROUPS; i++) {
 		program->group_id[i] = key.group_id[i];
-		group_write(program, group_of(task, i), i);
+		(void)origin_group_write(to->program_at, i);
 	}
 	to->program_id = program->id;
 	__sync_fetch_and_add(&program->sequence, 1);
