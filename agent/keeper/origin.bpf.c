@@ -19,12 +19,11 @@
 
 #include "agent/keeper/origin_layout.h"
 
-#define FAMILY_V4   2
-#define FAMILY_V6   10
-#define PROTO_TCP   6
-#define PROTO_UDP   17
-#define STATE_CLOSE 7
-#define GIVE_UP_NS  1000000000ULL /* a connect() that failed at once */
+#define FAMILY_V4  2
+#define FAMILY_V6  10
+#define PROTO_TCP  6
+#define PROTO_UDP  17
+#define GIVE_UP_NS 1000000000ULL /* a connect() that failed at once */
 
 /* libbpf maps them into the agent. */
 struct origin_entry entries[ORIGIN_ENTRIES];
@@ -189,27 +188,25 @@ static __always_inline uint32_t socket_place(struct origin_entry *places,
 /* ------------------------------------------------------------------------------------- TCP */
 
 /*
- * The addresses that the socket has by now, or had last. False: none yet. @over: it will not get
- * others. What refused or took back a connection makes the kernel forget where it went, and from
+ * The addresses that the socket has by now, or had last. False: none yet, its first packet has not
+ * been made. What refused or took back a connection makes the kernel forget where it went, and from
  * which address, but not from which port.
  */
-static __always_inline bool connect_read(struct origin_entry *to, bool over)
+static __always_inline bool connect_read(struct origin_entry *to)
 {
-	struct inet_sock *socket = (void *)to->socket;
-	struct sock_common *common = &socket->sk.__sk_common;
-	uint8_t state = BPF_CORE_READ(common, skc_state);
-	uint16_t port = BPF_CORE_READ(common, skc_num);
-	uint16_t dst_port = bpf_ntohs(BPF_CORE_READ(common, skc_dport));
-	uint16_t last_port = bpf_ntohs(BPF_CORE_READ(socket, inet_sport));
+	struct tcp_sock *tcp = (void *)to->socket;
+	struct inet_sock *inet = &tcp->inet_conn.icsk_inet;
+	struct sock_common *common = &inet->sk.__sk_common;
 	bool v4 = is_mapped((const uint32_t *)to->dst);
 
-	if (port == 0 && (state != STATE_CLOSE || last_port == to->src_port)) {
+	if (BPF_CORE_READ(tcp, write_seq) == to->memory) {
 		return false;
 	}
-	if (dst_port == 0 && port != 0 && !over) {
-		return false; /* bound beforehand: it may not have begun */
+	uint16_t dst_port = bpf_ntohs(BPF_CORE_READ(common, skc_dport));
+	to->src_port = BPF_CORE_READ(common, skc_num);
+	if (to->src_port == 0) {
+		to->src_port = bpf_ntohs(BPF_CORE_READ(inet, inet_sport));
 	}
-	to->src_port = port != 0 ? port : last_port;
 	source_read(common, to, v4);
 	if (dst_port != 0) {
 		to->dst_port = dst_port;
@@ -255,7 +252,7 @@ __noinline int origin_note_settle(uint32_t place, uint32_t over)
 	}
 	struct sock_common *socket = (void *)new.socket;
 	bool same = socket_is(socket, new.socket_cookie);
-	bool known = same && connect_read(&new, over != 0);
+	bool known = same && connect_read(&new);
 	/* What has been read may be another socket's by now. */
 	same = same && socket_is(socket, new.socket_cookie);
 	if (!known && same && over == 0 && bpf_ktime_get_ns() - new.time_ns < GIVE_UP_NS) {
@@ -287,7 +284,7 @@ static __always_inline int connect_note(struct bpf_sock_addr *address, struct or
 	new->proto = PROTO_TCP;
 	new->dst_port = bpf_ntohs(address->user_port);
 	new->uid = tcp->inet_conn.icsk_inet.sk.sk_uid.val;
-	new->src_port = bpf_ntohs(tcp->inet_conn.icsk_inet.inet_sport); /* of an earlier one */
+	new->memory = tcp->write_seq;
 	new->socket = (uint64_t)tcp;
 	new->socket_cookie = bpf_get_socket_cookie(address);
 	new->time_ns = bpf_ktime_get_ns();
@@ -476,5 +473,7 @@ int origin_release(struct bpf_sock *socket)
 	}
 	return 1;
 }
+
+#include "agent/keeper/origin_listener.bpf.h"
 
 char _license[] SEC("license") = "GPL";

@@ -19,6 +19,7 @@ int origin_new_in(const struct origin_memory *memory, origin_t **ret_origin)
 		return PR_ENOMEM;
 	}
 	origin->memory = *memory;
+	origin->listener_fd = -1;
 	*ret_origin = origin;
 	return PR_OK;
 }

@@ -98,4 +98,11 @@ bool origin_find(origin_t *origin, uint64_t cookie, const struct part_flow *flow
 bool origin_socket_find(origin_t *origin, uint64_t cookie, uint64_t socket_cookie,
                         struct origin_found *ret_found);
 
+/**
+ * Ask the kernel's own tables which socket would take a flow, and which of some processes hold it.
+ * One system call. False: this kernel cannot tell, or it is not certain.
+ */
+bool origin_listener(origin_t *origin, const struct origin_question *question,
+                     struct origin_answer *ret_answer);
+
 void origin_counts(const origin_t *origin, struct origin_counts *ret_counts);

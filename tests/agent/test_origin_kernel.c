@@ -297,6 +297,7 @@ static void test_refused(void)
 		{ "refused", "::1", ENDS, "refused, IPv6, ended" },
 		{ "refused", "127.0.0.1", PASSES_IT_ON, "refused, passed on" },
 		{ "bound", "127.0.0.1", ENDS, "bound beforehand, refused, ended" },
+		{ "bound", "127.0.0.1", STAYS, "bound beforehand, refused, stays" },
 		{ "again", "127.0.0.1", ENDS, "refused, tried another, ended" },
 		{ "again", "127.0.0.1", STAYS, "refused, tried another, stays" },
 		{ "back", "10.99.0.7", ENDS, "taken back, ended" },
