@@ -129,6 +129,7 @@ static __always_inline struct origin_entry *entry_lock(struct origin_entry *entr
 	               : 0;
 }
 
+/* All but its sequence. */
 static __always_inline void entry_copy(struct origin_entry *entry, const struct origin_entry *from)
 {
 	entry->pid = from->pid;
@@ -157,8 +158,17 @@ static __always_inline void flow_write(const struct origin_entry *new)
 	struct origin_entry *entry =
 		entry_lock(&entries[(at * ORIGIN_WAYS + way) % ORIGIN_ENTRIES]);
 
+	if (entry == 0 && !own) { /* two at once took the same way */
+		way = (way + 1) % ORIGIN_WAYS;
+		entry = entry_lock(&entries[(at * ORIGIN_WAYS + way) % ORIGIN_ENTRIES]);
+	}
 	if (entry == 0) {
 		__sync_fetch_and_add(&counts.crowded, 1);
+		return;
+	}
+	if (own && entry->netns_cookie == new->netns_cookie && entry->time_ns >= new->time_ns) {
+		/* Settled by two at once; or this one was interrupted, and there is a later one. */
+		__sync_fetch_and_add(&entry->sequence, -1);
 		return;
 	}
 	buckets[at].tags[way % ORIGIN_WAYS] = tag;
@@ -220,13 +230,10 @@ static __always_inline bool is_waiting(uint32_t place)
 	return (waiting_bits[place / 64 % ORIGIN_WAITING_WORDS] & 1ULL << place % 64) != 0;
 }
 
-/* False: somebody else was first. */
-static __always_inline bool waiting_end(uint32_t place)
+static __always_inline void waiting_end(uint32_t place)
 {
-	uint64_t bit = 1ULL << place % 64;
-
-	return (__sync_fetch_and_and(&waiting_bits[place / 64 % ORIGIN_WAITING_WORDS], ~bit) &
-	        bit) != 0;
+	__sync_fetch_and_and(&waiting_bits[place / 64 % ORIGIN_WAITING_WORDS],
+	                     ~(1ULL << place % 64));
 }
 
 static __always_inline void waiting_begin(uint32_t place)
@@ -242,7 +249,7 @@ static __always_inline bool socket_is(struct sock_common *socket, uint64_t cooki
 /* Give a note its addresses. 1: it must wait on. Not static: verified once, not at each call. */
 __noinline int origin_note_settle(uint32_t place, uint32_t over)
 {
-	struct origin_entry new = {};
+	struct origin_entry new;
 	struct origin_entry *entry = &waiting[place % ORIGIN_SOCKETS];
 	uint32_t sequence = *(volatile uint32_t *)&entry->sequence;
 
@@ -258,15 +265,14 @@ __noinline int origin_note_settle(uint32_t place, uint32_t over)
 	if (!known && same && over == 0 && bpf_ktime_get_ns() - new.time_ns < GIVE_UP_NS) {
 		return 1;
 	}
-	if (!waiting_end(place)) {
-		return 0;
+	/* First written, then not waiting any more: whoever finds it settled finds it written. */
+	if (known && same) {
+		flow_write(&new);
 	}
+	waiting_end(place);
 	if (*(volatile uint32_t *)&entry->sequence != sequence) {
 		waiting_begin(place); /* another one's */
 		return 1;
-	}
-	if (known && same) {
-		flow_write(&new);
 	}
 	return 0;
 }
@@ -304,16 +310,24 @@ static __always_inline int connect_note(struct bpf_sock_addr *address, struct or
 	return 1;
 }
 
+static const uint8_t bit_numbers[64] = {
+	0,  1,  48, 2,  57, 49, 28, 3,  61, 58, 50, 42, 38, 29, 17, 4,  62, 55, 59, 36, 53, 51,
+	43, 22, 45, 39, 33, 30, 24, 18, 12, 5,  63, 47, 56, 27, 60, 41, 37, 16, 54, 35, 52, 21,
+	44, 32, 23, 11, 46, 26, 40, 15, 34, 20, 31, 10, 25, 14, 19, 9,  13, 8,  7,  6,
+};
+
 /* The agent asks for what it waits for. Says how many it has to ask for again. */
 __noinline int origin_word_settle(uint32_t word)
 {
 	uint64_t bits = waiting_bits[word % ORIGIN_WAITING_WORDS];
 	int left = 0;
 
-	for (uint32_t i = 0; i < 64; i++) {
-		if ((bits >> i & 1) != 0) {
-			left += origin_note_settle(word * 64 + i, 0);
-		}
+	for (int i = 0; i < 64 && bits != 0; i++) {
+		uint64_t lowest = bits & -bits;
+		/* Each of the 64 powers of two gives this product six other bits at its top. */
+		left += origin_note_settle(
+			word * 64 + bit_numbers[(lowest * 0x03f79d71b4cb0a89ULL) >> 58], 0);
+		bits ^= lowest;
 	}
 	return left;
 }

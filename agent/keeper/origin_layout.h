@@ -118,8 +118,9 @@ struct origin_answer {
 };
 
 struct origin_counts {
-	uint64_t begun;    /* connections noted, with no addresses yet */
-	uint64_t written;  /* connections noted with their addresses, and datagram sockets */
-	uint64_t crowded;  /* not noted: all places of the key were being written */
-	uint64_t programs; /* executables noted */
+	uint64_t begun;     /* connections noted, with no addresses yet */
+	uint64_t unused[7]; /* the rest is written on another CPU */
+	uint64_t written;   /* connections noted with their addresses, and datagram sockets */
+	uint64_t crowded;   /* not noted: all places of the key were being written */
+	uint64_t programs;  /* executables noted */
 };
