@@ -2,11 +2,14 @@
 #include <arpa/inet.h>
 #include <linux/netlink.h>
 #include <netinet/in.h>
+#include <signal.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -146,6 +149,93 @@ void attribute_batch_run(const void *plan, int fd)
 	origin_destroy(&origin);
 }
 
+/* ------------------------------------------------------------------------------ the other end */
+
+#define NEIGHBOURS 20
+
+static int listening(struct sockaddr_in *ret_address)
+{
+	socklen_t size = sizeof(*ret_address);
+	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	*ret_address = (struct sockaddr_in){ .sin_family = AF_INET,
+		                             .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	if (bind(fd, (const struct sockaddr *)ret_address, size) != 0 || listen(fd, 16) != 0 ||
+	    getsockname(fd, (struct sockaddr *)ret_address, &size) != 0) {
+		return -1;
+	}
+	return fd;
+}
+
+static void neighbours_start(pid_t pids[static NEIGHBOURS])
+{
+	for (int i = 0; i < NEIGHBOURS; i++) {
+		pids[i] = fork();
+		if (pids[i] == 0) {
+			(void)prctl(PR_SET_PDEATHSIG, SIGKILL);
+			for (;;) {
+				(void)pause();
+			}
+		}
+	}
+}
+
+static void neighbours_end(const pid_t pids[static NEIGHBOURS])
+{
+	for (int i = 0; i < NEIGHBOURS; i++) {
+		(void)kill(pids[i], SIGKILL);
+		(void)waitpid(pids[i], NULL, 0);
+	}
+}
+
+/* us a connection, so many at a time. */
+static double listener_us(owner_t *owner, const struct sockaddr_in *to, unsigned at_a_time,
+                          struct attribute_listener *result)
+{
+	struct part_flow flow = { .proto = IPPROTO_TCP,
+		                  .held = true,
+		                  .src = pr_addr_from_v4(to->sin_addr.s_addr),
+		                  .dst = pr_addr_from_v4(to->sin_addr.s_addr),
+		                  .dst_port = ntohs(to->sin_port) };
+	uint64_t start_ns = cpu_ns();
+
+	for (unsigned i = 0; i < BATCH * BATCHES; i++) {
+		struct part_owner found;
+		flow.src_port = (uint16_t)(1024 + i);
+		if (i % at_a_time == 0) {
+			owner_begin(owner);
+		}
+		owner_listener(owner, 0, &flow, &found);
+		result->asked++;
+		result->known += found.unknown == CODEC_UNKNOWN_NONE;
+	}
+	return (double)(cpu_ns() - start_ns) / 1e3 / (BATCH * BATCHES);
+}
+
+void attribute_listener_run(const void *plan, int fd)
+{
+	const struct attribute_plan *how = plan;
+	struct attribute_listener result = { 0 };
+	char why[ORIGIN_WHY_BYTES];
+	pid_t pids[NEIGHBOURS];
+	origin_t *origin = NULL;
+	owner_t *owner = NULL;
+	struct sockaddr_in to;
+
+	neighbours_start(pids);
+	int server = listening(&to);
+	bool ready = server >= 0 && (how->fallback || origin_new(&origin, why) == PR_OK) &&
+	             place_open(origin, &owner) == PR_OK;
+	if (ready) {
+		result.batch_us = listener_us(owner, &to, BATCH, &result);
+		result.single_us = listener_us(owner, &to, 1, &result);
+		(void)!write(fd, &result, sizeof(result));
+	}
+	neighbours_end(pids);
+	owner_destroy(&owner);
+	origin_destroy(&origin);
+}
+
 /* ------------------------------------------------------------------------------ connect() itself
  */
 
@@ -167,20 +257,6 @@ static double middle_us(uint64_t *took_ns)
 		sum_ns += took_ns[i];
 	}
 	return (double)sum_ns / 1e3 / (CONNECTS / 2);
-}
-
-static int listening(struct sockaddr_in *ret_address)
-{
-	socklen_t size = sizeof(*ret_address);
-	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-
-	*ret_address = (struct sockaddr_in){ .sin_family = AF_INET,
-		                             .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
-	if (bind(fd, (const struct sockaddr *)ret_address, size) != 0 || listen(fd, 16) != 0 ||
-	    getsockname(fd, (struct sockaddr *)ret_address, &size) != 0) {
-		return -1;
-	}
-	return fd;
 }
 
 void attribute_connect_run(const void *plan, int fd)

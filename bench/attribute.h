@@ -32,6 +32,18 @@ struct attribute_batch {
 /** stage_fn: nothing in, struct attribute_batch out. As at load: many begun, then all looked up. */
 void attribute_batch_run(const void *plan, int fd);
 
+struct attribute_listener {
+	double batch_us;  /* of CPU, a connection that comes, in batches of 64 */
+	double single_us; /* the same, one at a time */
+	uint64_t asked, known;
+};
+
+/**
+ * stage_fn: struct attribute_plan in, struct attribute_listener out. Who takes connections to one
+ * listener, in a namespace where 20 more processes are.
+ */
+void attribute_listener_run(const void *plan, int fd);
+
 struct attribute_connect_plan {
 	bool attached; /* the eBPF programs are in the kernel */
 	bool watched;  /* and this namespace is one of ours */

@@ -239,6 +239,16 @@ static int costs_round(struct suite *suite, unsigned round, double connect_us[WA
 	                    : ret;
 }
 
+static int listener_measure(struct suite *suite, bool fallback, struct attribute_listener *ret_took)
+{
+	const struct attribute_plan plan = { .fallback = fallback };
+
+	*ret_took = (struct attribute_listener){ 0 };
+	int ret = stage_call(suite->stage, suite->outside.client, attribute_listener_run, &plan,
+	                     ret_took, sizeof(*ret_took));
+	return ret == PR_OK && ret_took->known != ret_took->asked ? PR_EIO : ret;
+}
+
 static int fallback_measure(struct suite *suite, double *ret_us)
 {
 	struct attribute_plan plan = { .fallback = true };
@@ -271,16 +281,29 @@ static int costs_measure(struct suite *suite)
 	struct bench_row fallback = { .metric = "attribution.fallback",
 		                      .unit = "us",
 		                      .note = "/proc alone, warm, p50 of one after the other" };
+	struct bench_row listener = { .metric = "attribution.listener",
+		                      .unit = "us",
+		                      .note = "who takes a connection, in batches of 64" };
+	struct bench_row single = { .metric = "attribution.listener.single",
+		                    .unit = "us",
+		                    .note = "the same, one at a time" };
 	size_t rounds = 0, thrown = 0;
 
 	for (unsigned i = 0; rounds < wanted && i < wanted + wanted / 2; i++) {
 		struct attribute_batch batch = { 0 };
 		double us[WAYS] = { 0 }, fallback_us = 0;
+		struct attribute_listener noted = { 0 }, searched = { 0 };
 		struct bench_times start;
 		bench_times_read(&start);
 		int ret = costs_round(suite, i, us, &batch);
 		if (ret == PR_OK) {
 			ret = fallback_measure(suite, &fallback_us);
+		}
+		if (ret == PR_OK) {
+			ret = listener_measure(suite, false, &noted);
+		}
+		if (ret == PR_OK) {
+			ret = listener_measure(suite, true, &searched);
 		}
 		if (ret != PR_OK || stage_interrupted()) {
 			return ret;
@@ -297,12 +320,18 @@ static int costs_measure(struct suite *suite)
 		bench_series_add(&control.value, us[WATCHED]);
 		bench_row_pair(&control, "off", us[WATCHED], us[OFF]);
 		bench_series_add(&fallback.value, fallback_us);
+		bench_series_add(&listener.value, noted.batch_us);
+		bench_row_pair(&listener, "/proc", noted.batch_us, searched.batch_us);
+		bench_series_add(&single.value, noted.single_us);
+		bench_row_pair(&single, "/proc", noted.single_us, searched.single_us);
 	}
 	bench_row_print(suite->config, &cpu);
 	bench_row_print(suite->config, &lookup);
 	bench_row_print(suite->config, &connect);
 	bench_row_print(suite->config, &control);
 	bench_row_print(suite->config, &fallback);
+	bench_row_print(suite->config, &listener);
+	bench_row_print(suite->config, &single);
 	bench_thrown_say(suite->config, thrown);
 	return PR_OK;
 }

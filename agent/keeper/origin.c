@@ -20,6 +20,7 @@ int origin_new_in(const struct origin_memory *memory, origin_t **ret_origin)
 		return PR_ENOMEM;
 	}
 	origin->memory = *memory;
+	origin->listener_fd = -1;
 	*ret_origin = origin;
 	return PR_OK;
 }
@@ -216,14 +217,20 @@ static bool entry_copy(const struct origin_entry *place, struct origin_entry *re
 	return whole;
 }
 
-void origin_flow_place(uint64_t cookie, const struct part_flow *flow,
-                       struct origin_place *ret_place)
+static void place_of(uint64_t cookie, const struct pr_addr *src, const struct part_flow *flow,
+                     struct origin_place *ret_place)
 {
-	uint64_t hash = hash_of(cookie, &flow->src, flow->src_port);
+	uint64_t hash = hash_of(cookie, src, flow->src_port);
 
 	ret_place->bucket = (uint32_t)(hash % ORIGIN_BUCKETS);
 	ret_place->tag =
 		(uint32_t)(mix(mix(hash, last_word(&flow->dst)), flow->dst_port) >> 32) | 1;
+}
+
+void origin_flow_place(uint64_t cookie, const struct part_flow *flow,
+                       struct origin_place *ret_place)
+{
+	place_of(cookie, &flow->src, flow, ret_place);
 }
 
 void origin_socket_place(uint64_t socket_cookie, struct origin_place *ret_place)
@@ -234,20 +241,19 @@ void origin_socket_place(uint64_t socket_cookie, struct origin_place *ret_place)
 	ret_place->tag = (uint32_t)(hash >> 32) | 1;
 }
 
-/* The flow's own note. -1: none. */
-static int flow_find(origin_t *origin, uint64_t cookie, const struct part_flow *flow,
-                     struct origin_entry *ret_entry)
+/* The flow's own note, with this source. -1: none. */
+static int flow_find(origin_t *origin, uint64_t cookie, const struct pr_addr *src,
+                     const struct part_flow *flow, struct origin_entry *ret_entry)
 {
 	struct origin_place place;
 
-	origin_flow_place(cookie, flow, &place);
+	place_of(cookie, src, flow, &place);
 	const struct origin_bucket *bucket = &origin->memory.buckets[place.bucket];
 	for (uint32_t way = 0; way < ORIGIN_WAYS; way++) {
 		uint32_t i = place.bucket * ORIGIN_WAYS + way;
 		if (bucket->tags[way] == place.tag &&
 		    entry_copy(&origin->memory.entries[i], ret_entry) &&
-		    source_fits(ret_entry, cookie, &flow->src, flow) &&
-		    peer_fits(ret_entry, flow)) {
+		    source_fits(ret_entry, cookie, src, flow) && peer_fits(ret_entry, flow)) {
 			return (int)i;
 		}
 	}
@@ -274,22 +280,30 @@ static int source_find(origin_t *origin, uint64_t cookie, const struct pr_addr *
 	return found;
 }
 
-/* A datagram socket may have closed without an address of its own. */
+/*
+ * A socket may have closed without an address of its own: a datagram socket that took any, a
+ * connection that was refused.
+ */
 static int entry_find(origin_t *origin, uint64_t cookie, const struct part_flow *flow,
                       struct origin_entry *ret_entry)
 {
-	struct pr_addr any = { 0 };
-	int found = flow_find(origin, cookie, flow, ret_entry);
+	struct pr_addr any = pr_addr_is_v4(&flow->src) ? pr_addr_from_v4(0) : (struct pr_addr){ 0 };
+	struct origin_entry other;
+	int found = flow_find(origin, cookie, &flow->src, flow, ret_entry);
+	int without = flow_find(origin, cookie, &any, flow, &other);
 
+	if (without >= 0 && (found < 0 || other.time_ns > ret_entry->time_ns)) {
+		*ret_entry = other;
+		return without;
+	}
 	if (found < 0) {
 		found = source_find(origin, cookie, &flow->src, flow, ret_entry);
 	}
-	if (found < 0 && flow->proto == IPPROTO_UDP && pr_addr_is_v4(&flow->src)) {
-		any = pr_addr_from_v4(0);
+	if (found < 0 && flow->proto == IPPROTO_UDP) {
 		found = source_find(origin, cookie, &any, flow, ret_entry);
 	}
 	if (found < 0 && flow->proto == IPPROTO_UDP) {
-		memset(&any, 0, sizeof(any));
+		any = (struct pr_addr){ 0 };
 		found = source_find(origin, cookie, &any, flow, ret_entry);
 	}
 	return found;

@@ -4,11 +4,11 @@
 /**
  * @file
  * Who began a connection, as the kernel saw it: eBPF programs (origin.bpf.c) run inside connect()
- * of every TCP socket of a watched network namespace, before its first packet is made, and inside
- * connect(), sendto() and close() of UDP sockets. They write process, start time, executable, user,
- * control group and root directory into memory that is mapped here. So a process that has ended,
- * has executed another program or has passed its socket on is still told, and telling takes no
- * system call.
+ * and close() of every TCP and UDP socket of a watched network namespace, and inside sendto() of
+ * UDP sockets. They write process, start time, executable, user, control group and root directory
+ * into memory that is mapped here. So a process that has ended, has executed another program or has
+ * passed its socket on is still told, and telling takes no system call, but one for each batch of
+ * packets: a TCP socket has no port yet when it is noted, see origin_settle().
  *
  * A note of a flow answers for one packet, soon after it was written. Later packets with the same
  * addresses (sent again, or made by somebody else with a raw socket) are believed only if the
@@ -79,6 +79,12 @@ int origin_watch_cookie(origin_t *origin, uint64_t cookie) _must_check_;
 void origin_unwatch(origin_t *origin, uint64_t cookie);
 
 /**
+ * Let the kernel give notes of connections that were begun until now the addresses that it has
+ * chosen since. Once for all packets that have been received before; a system call at most.
+ */
+void origin_settle(origin_t *origin);
+
+/**
  * Who began @p flow in namespace @p cookie? False: nobody is noted.
  * @param now_ns      CLOCK_MONOTONIC.
  * @param max_age_ns  A note older than this is not fresh.
@@ -101,5 +107,12 @@ bool origin_socket_find(origin_t *origin, uint64_t cookie, uint64_t socket_cooki
  */
 bool origin_groups(const origin_t *origin, const struct origin_found *found,
                    char ret_text[static ORIGIN_GROUPS_TEXT_BYTES]);
+
+/**
+ * Ask the kernel's own tables which socket would take a flow, and which of some processes hold it.
+ * One system call. False: this kernel cannot tell, or it is not certain.
+ */
+bool origin_listener(origin_t *origin, const struct origin_question *question,
+                     struct origin_answer *ret_answer);
 
 void origin_counts(const origin_t *origin, struct origin_counts *ret_counts);

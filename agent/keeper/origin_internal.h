@@ -31,6 +31,10 @@ struct origin {
 	struct origin_bpf *program; /* NULL: the memory is somebody else's */
 	struct bpf_link *links[ORIGIN_LINKS_MAX];
 	size_t link_count;
+	int settle_fd;          /* the program; borrowed */
+	int listener_fd;        /* the same; -1: this kernel does not take it */
+	uint64_t settled_begun; /* connections begun when it ran last */
+	uint32_t settle_left;   /* of them, those that had no addresses then */
 	struct origin_facts facts[ORIGIN_PROGRAMS];
 	uint32_t answered[ORIGIN_ENTRIES]; /* sequence under which an entry has answered */
 };

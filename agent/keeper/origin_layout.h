@@ -20,6 +20,7 @@
 #define ORIGIN_ENTRIES        (ORIGIN_BUCKETS * ORIGIN_WAYS)
 #define ORIGIN_SOCKET_BUCKETS 512
 #define ORIGIN_SOCKETS        (ORIGIN_SOCKET_BUCKETS * ORIGIN_WAYS)
+#define ORIGIN_WAITING_WORDS  (ORIGIN_SOCKETS / 64)
 #define ORIGIN_PROGRAM_WAYS   4
 #define ORIGIN_PROGRAMS       512
 #define ORIGIN_WATCHED        4096 /* a namespace's place is found from its cookie */
@@ -30,6 +31,7 @@
 #define ORIGIN_PATH_DEPTH  24
 #define ORIGIN_GROUP_BYTES 256
 #define ORIGIN_GROUP_DEPTH 10
+#define ORIGIN_HOLDERS     16
 #define ORIGIN_GROUPS      2 /* one of the old hierarchies, and the unified one */
 
 /**
@@ -55,7 +57,10 @@ struct origin_entry {
 	uint8_t proto;
 	uint8_t shared; /* a datagram socket: several processes send by it */
 	uint8_t unused[2];
-	uint64_t memory; /* address space of the process: another after it executes a program */
+	/* UDP: address space of the process, another after it executes a program. TCP: the number
+	 * of the socket's next byte when it was noted. */
+	uint64_t memory;
+	uint64_t socket; /* where it is in the kernel, if the note has no addresses yet */
 };
 
 /** Which places of a bucket may hold a key, in one cache line. */
@@ -82,8 +87,41 @@ struct origin_program {
 	char group[ORIGIN_GROUPS][ORIGIN_GROUP_BYTES + ORIGIN_NAME_BYTES];
 };
 
+/** A process, and the number that a socket had in it. */
+struct origin_holder {
+	int32_t folder_fd; /* of the agent: its folder in /proc */
+	int32_t socket_fd;
+};
+
+/** Which socket would take this flow, and do these processes hold it? */
+struct origin_question {
+	uint64_t netns_cookie;
+	uint64_t socket_cookie; /* the one that is known to take it; 0: find it */
+	int32_t space_fd;       /* of the agent: a socket of the namespace */
+	uint16_t src_port, dst_port;
+	uint8_t src[16], dst[16];
+	uint8_t proto;
+	uint8_t v4;
+	uint8_t unused[2];
+	uint32_t holder_count;
+	struct origin_holder holders[ORIGIN_HOLDERS];
+};
+
+struct origin_answer {
+	uint64_t socket_cookie; /* 0: no answer */
+	uint64_t socket_inode;
+	uint64_t references; /* descriptors of it in all processes, and uses at this moment */
+	uint32_t candidates; /* sockets that may take it; all else is said of one only */
+	uint32_t uid;
+	uint32_t holders; /* bits: it holds the socket */
+	uint32_t unused;
+	uint64_t executed[ORIGIN_HOLDERS]; /* another number after it executes a program */
+};
+
 struct origin_counts {
-	uint64_t written;  /* connections noted */
-	uint64_t crowded;  /* not noted: all places of the key were being written */
-	uint64_t programs; /* executables noted */
+	uint64_t begun;     /* connections noted, with no addresses yet */
+	uint64_t unused[7]; /* the rest is written on another CPU */
+	uint64_t written;   /* connections noted with their addresses, and datagram sockets */
+	uint64_t crowded;   /* not noted: all places of the key were being written */
+	uint64_t programs;  /* executables noted */
 };

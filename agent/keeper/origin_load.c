@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Bringing the program into the kernel, and taking it out again. */
+#include <bpf/bpf.h>
 #include <bpf/libbpf.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -82,6 +83,9 @@ static int attach(origin_t *origin, char why[static ORIGIN_WHY_BYTES])
 	}
 	bpf_object__for_each_program(program, origin->program->obj)
 	{
+		if (bpf_program__type(program) == BPF_PROG_TYPE_SYSCALL) {
+			continue; /* run when it is asked */
+		}
 		struct bpf_link *link = origin->link_count < ORIGIN_LINKS_MAX
 		                                ? bpf_program__attach_cgroup(program, top)
 		                                : NULL;
@@ -93,6 +97,30 @@ static int attach(origin_t *origin, char why[static ORIGIN_WHY_BYTES])
 		origin->links[origin->link_count++] = link;
 	}
 	return PR_OK;
+}
+
+/* What looks into tables that another kernel keeps otherwise may be missing: then sock_diag is
+ * asked. */
+static int load(origin_t *origin)
+{
+	for (int listeners = 1; listeners >= 0; listeners--) {
+		origin->program = origin_bpf__open();
+		if (origin->program == NULL) {
+			return PR_ENOTSUP;
+		}
+		(void)bpf_program__set_autoload(origin->program->progs.origin_listener_ask,
+		                                listeners != 0);
+		if (origin_bpf__load(origin->program) == 0) {
+			origin->listener_fd =
+				listeners != 0 ? bpf_program__fd(
+							 origin->program->progs.origin_listener_ask)
+					       : -1;
+			return PR_OK;
+		}
+		origin_bpf__destroy(origin->program);
+		origin->program = NULL;
+	}
+	return PR_ENOTSUP;
 }
 
 int origin_new(origin_t **ret_origin, char ret_why[static ORIGIN_WHY_BYTES])
@@ -107,8 +135,7 @@ int origin_new(origin_t **ret_origin, char ret_why[static ORIGIN_WHY_BYTES])
 		return PR_ENOMEM;
 	}
 	libbpf_set_print(say_nothing);
-	origin->program = origin_bpf__open_and_load();
-	if (origin->program == NULL) {
+	if (load(origin) != PR_OK) {
 		return refuse(ret_why, "the kernel does not take the eBPF programs");
 	}
 	origin->memory = (struct origin_memory){
@@ -120,6 +147,7 @@ int origin_new(origin_t **ret_origin, char ret_why[static ORIGIN_WHY_BYTES])
 		.counts = &origin->program->bss->counts,
 		.watched = origin->program->bss->watched,
 	};
+	origin->settle_fd = bpf_program__fd(origin->program->progs.origin_settle_all);
 	int ret = attach(origin, ret_why);
 	if (ret == PR_OK) {
 		*ret_origin = take_ptr(origin);
@@ -139,6 +167,38 @@ void origin_destroy(origin_t **origin_p)
 	origin_bpf__destroy(origin->program);
 	free(origin);
 	*origin_p = NULL;
+}
+
+/* The programs run in others' processes at the same time: count first, then look. */
+void origin_settle(origin_t *origin)
+{
+	uint64_t begun = __atomic_load_n(&origin->memory.counts->begun, __ATOMIC_ACQUIRE);
+	LIBBPF_OPTS(bpf_test_run_opts, run);
+
+	if (origin->program == NULL ||
+	    (begun == origin->settled_begun && origin->settle_left == 0)) {
+		return;
+	}
+	if (bpf_prog_test_run_opts(origin->settle_fd, &run) == 0) {
+		origin->settled_begun = begun;
+		origin->settle_left = run.retval;
+	}
+}
+
+bool origin_listener(origin_t *origin, const struct origin_question *question,
+                     struct origin_answer *ret_answer)
+{
+	LIBBPF_OPTS(bpf_test_run_opts, run);
+
+	if (origin->listener_fd < 0) {
+		return false;
+	}
+	origin->program->bss->question = *question;
+	if (bpf_prog_test_run_opts(origin->listener_fd, &run) != 0 || run.retval != 1) {
+		return false;
+	}
+	*ret_answer = origin->program->bss->answer;
+	return ret_answer->socket_cookie != 0;
 }
 
 int origin_watch(origin_t *origin, int socket, uint64_t *ret_cookie)

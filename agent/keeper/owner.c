@@ -77,6 +77,7 @@ void owner_destroy(owner_t **owner_p)
 		return;
 	}
 	owner_hints_drop(owner, UINT32_MAX);
+	owner_listeners_drop(owner, UINT32_MAX);
 	pr_fd_close(&owner->proc);
 	for (size_t i = 0; i < owner->member_count; i++) {
 		free(owner->members[i].own);
@@ -130,6 +131,7 @@ void owner_namespace_remove(owner_t *owner, uint32_t slot)
 	if (slot < PART_NAMESPACE_MAX) {
 		owner_hints_drop(owner, slot);
 		owner_members_drop(owner, slot);
+		owner_listeners_drop(owner, slot);
 		if (owner->spaces[slot].cookie != 0) {
 			origin_unwatch(owner->config.origin, owner->spaces[slot].cookie);
 		}
@@ -316,7 +318,7 @@ static uint32_t uid_of(const struct owner_sockets *sockets)
 
 static void sockets_attribute(owner_t *owner, uint32_t slot, const struct part_flow *flow,
                               const struct owner_sockets *sockets, uint32_t uid_hint,
-                              struct part_owner *ret_owner)
+                              bool listening, struct part_owner *ret_owner)
 {
 	struct owner_find find = { .owner = owner, .slot = slot, .single = sockets->count == 1 };
 
@@ -332,9 +334,14 @@ static void sockets_attribute(owner_t *owner, uint32_t slot, const struct part_f
 		} else {
 			owner->counters.owner_by_hint += find.by_hint;
 			owner->counters.owner_by_search += !find.by_hint;
+			struct owner_listener *kept =
+				listening ? owner_listener_keep(&find, flow, sockets) : NULL;
 			holder_describe(owner, slot, holder, ret_owner);
 			if (find.holder_count > 1) {
 				holders_place(&find, ret_owner);
+			}
+			if (kept != NULL) {
+				kept->owner = *ret_owner;
 			}
 		}
 	}
@@ -435,7 +442,7 @@ static void initiator_find(owner_t *owner, uint32_t slot, const struct part_flow
 		return;
 	}
 	if (!owner_origin_socket(owner, slot, flow, &sockets, ret_owner)) {
-		sockets_attribute(owner, slot, flow, &sockets, uid_hint, ret_owner);
+		sockets_attribute(owner, slot, flow, &sockets, uid_hint, false, ret_owner);
 	}
 	if (translated) {
 		ret_owner->peer = sockets.items[0].remote;
@@ -458,29 +465,39 @@ void owner_initiator(owner_t *owner, uint32_t slot, const struct part_flow *flow
 	question_end(owner, ret_owner);
 }
 
-void owner_listener(owner_t *owner, uint32_t slot, const struct part_flow *flow,
-                    struct part_owner *ret_owner)
+static void terminator_find(owner_t *owner, uint32_t slot, const struct part_flow *flow,
+                            struct part_owner *ret_owner)
 {
 	struct owner_sockets sockets = { 0 };
 
+	if (flow->proto == IPPROTO_ICMP || flow->proto == IPPROTO_ICMPV6) {
+		owner_set_kernel(ret_owner); /* echoes are answered there */
+		return;
+	}
+	if (by_diag(flow->proto)) {
+		if (owner_listener_known(owner, slot, flow, NULL, ret_owner)) {
+			return;
+		}
+		owner_sockets_receiving(owner, slot, flow, &sockets);
+	} else {
+		owner_sockets_raw(owner, slot, flow, false, &sockets);
+	}
+	if (sockets.count == 0) {
+		ret_owner->unknown =
+			sockets.gone ? CODEC_UNKNOWN_PROCESS_GONE : CODEC_UNKNOWN_NO_LISTENER;
+		if (!sockets.gone) {
+			ret_owner->place = PART_PLACE_MAIN; /* the kernel refuses it */
+		}
+	} else if (!owner_listener_known(owner, slot, flow, &sockets, ret_owner)) {
+		sockets_attribute(owner, slot, flow, &sockets, CODEC_NO_UID, true, ret_owner);
+	}
+}
+
+void owner_listener(owner_t *owner, uint32_t slot, const struct part_flow *flow,
+                    struct part_owner *ret_owner)
+{
 	if (question_begin(owner, slot, CODEC_NO_UID, ret_owner)) {
-		bool icmp = flow->proto == IPPROTO_ICMP || flow->proto == IPPROTO_ICMPV6;
-		if (icmp) {
-			owner_set_kernel(ret_owner); /* echoes are answered there */
-		} else if (by_diag(flow->proto)) {
-			owner_sockets_receiving(owner, slot, flow, &sockets);
-		} else {
-			owner_sockets_raw(owner, slot, flow, false, &sockets);
-		}
-		if (!icmp && sockets.count == 0) {
-			ret_owner->unknown = sockets.gone ? CODEC_UNKNOWN_PROCESS_GONE
-			                                  : CODEC_UNKNOWN_NO_LISTENER;
-			if (!sockets.gone) {
-				ret_owner->place = PART_PLACE_MAIN; /* the kernel refuses it */
-			}
-		} else if (!icmp) {
-			sockets_attribute(owner, slot, flow, &sockets, CODEC_NO_UID, ret_owner);
-		}
+		terminator_find(owner, slot, flow, ret_owner);
 		user_name(owner, slot, ret_owner);
 	}
 	question_end(owner, ret_owner);

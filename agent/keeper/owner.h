@@ -49,6 +49,7 @@ struct owner_config {
 	X(owner_asked,         "questions", "sockets to be attributed")                            \
 	X(owner_known,         "questions", "process and user found")                              \
 	X(owner_by_origin,     "questions", "noted by eBPF when it was begun")                     \
+	X(owner_by_table,      "questions", "a listener held as before, by the kernel's tables")   \
 	X(owner_by_hint,       "questions", "found in a process seen shortly before")              \
 	X(owner_by_search,     "questions", "found by searching the namespace's processes")        \
 	X(owner_no_socket,     "questions", "no socket belongs to the packet")                     \

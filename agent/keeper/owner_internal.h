@@ -10,12 +10,13 @@
 #include "agent/keeper/owner.h"
 #include "agent/keeper/owner_parse.h"
 
-#define OWNER_SOCKETS_MAX 16 /* sockets that a packet may belong to */
-#define OWNER_HOLDERS_MAX 16 /* processes that hold them */
-#define OWNER_HINTS_MAX   256
-#define OWNER_NAMES_MAX   256
-#define OWNER_CROWDS_MAX  4
-#define OWNER_CROWD_MAX   256 /* sockets of one process that are remembered */
+#define OWNER_SOCKETS_MAX   16 /* sockets that a packet may belong to */
+#define OWNER_HOLDERS_MAX   16 /* processes that hold them */
+#define OWNER_HINTS_MAX     256
+#define OWNER_NAMES_MAX     256
+#define OWNER_CROWDS_MAX    4
+#define OWNER_LISTENERS_MAX 64
+#define OWNER_CROWD_MAX     256 /* sockets of one process that are remembered */
 
 struct owner_space {
 	bool used, host;
@@ -97,6 +98,25 @@ struct owner_crowd {
 	int fds[OWNER_CROWD_MAX];
 };
 
+/** Who held a listener's socket when they were searched for, and who it was of them. */
+struct owner_listener {
+	bool used;
+	uint32_t slot;
+	struct part_flow flow; /* the last one that it took */
+	bool alone;            /* no other socket could have taken that */
+	uint64_t cookie;       /* of the socket */
+	size_t holder_count;
+	struct {
+		int folder; /* O_PATH of /proc/PID */
+		int socket_fd;
+		uint64_t executed; /* another number after it executes a program */
+	} holders[OWNER_HOLDERS_MAX];
+	uint64_t references; /* of the socket's file, when they were found */
+	uint64_t found_ns, used_ns;
+	uint64_t batch; /* for which the kernel was asked */
+	struct part_owner owner;
+};
+
 struct owner_process {
 	int32_t pid;
 	bool kernel;      /* no program: holds nothing */
@@ -121,6 +141,7 @@ struct owner {
 	uint64_t window_ns, window_used_ns; /* the present second's work */
 	uint64_t now_ns;                    /* of the present question */
 	uint64_t batch;                     /* of owner_begin(); 0: it is never called */
+	uint64_t settled_batch;             /* for which origin_settle() was called */
 	uint32_t reads_left;                /* of the present question */
 	uint32_t sequence;
 	bool uid_seen; /* this kernel says whose socket a packet is of */
@@ -133,6 +154,7 @@ struct owner {
 	struct owner_hint hints[OWNER_HINTS_MAX];
 	struct owner_crowd crowds[OWNER_CROWDS_MAX];
 	struct owner_name names[OWNER_NAMES_MAX];
+	struct owner_listener listeners[OWNER_LISTENERS_MAX];
 	struct owner_space spaces[PART_NAMESPACE_MAX];
 	char own_container[65]; /* the one that we run in ourselves; empty: none */
 	uint64_t generation;    /* of members; from 1 */
@@ -224,6 +246,8 @@ int owner_crowd_read(struct owner_find *find, struct owner_hint *hint);
 
 /* owner_proc.c: reads that count */
 bool owner_read_allowed(owner_t *owner);
+/** The program as it is now. */
+bool owner_exe_read(owner_t *owner, int folder, char exe[static 129]);
 /** Does this link of a process lead to the socket looked for? */
 bool owner_link_match(struct owner_find *find, int folder, const char *name);
 int owner_proc_open(owner_t *owner, int32_t pid);
@@ -260,6 +284,19 @@ void owner_place_set(const owner_t *owner, uint32_t slot, const struct owner_gro
                      struct part_owner *ret_owner);
 bool owner_place_equal(const struct part_owner *a, const struct part_owner *b);
 void owner_members_drop(owner_t *owner, uint32_t slot);
+
+/* owner_listener.c */
+/**
+ * Who takes this flow, if it is who was found the last time, by the kernel's own tables (origin.h).
+ * @param sockets  What is known to take it; NULL: the only one that can is looked for.
+ */
+bool owner_listener_known(owner_t *owner, uint32_t slot, const struct part_flow *flow,
+                          const struct owner_sockets *sockets, struct part_owner *ret_owner);
+/** Remember the holders of the only socket that takes it. NULL: they cannot be. */
+struct owner_listener *owner_listener_keep(struct owner_find *find, const struct part_flow *flow,
+                                           const struct owner_sockets *sockets);
+/** Of a slot; UINT32_MAX: all. */
+void owner_listeners_drop(owner_t *owner, uint32_t slot);
 
 /* owner_name.c */
 /** A name read shortly before under this key. */

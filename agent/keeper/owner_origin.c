@@ -78,13 +78,25 @@ static void fill(owner_t *owner, uint32_t slot, const struct origin_found *found
 	owner->counters.owner_by_origin++;
 }
 
+/* All packets of a batch were sent before it began: once is enough for them. */
+static void settle(owner_t *owner)
+{
+	if (owner->batch == 0 || owner->settled_batch != owner->batch) {
+		owner->settled_batch = owner->batch;
+		origin_settle(owner->config.origin);
+	}
+}
+
 static bool find(owner_t *owner, uint32_t slot, const struct part_flow *flow,
                  struct origin_found *ret_found)
 {
 	uint64_t max_age_ns = flow->held ? HELD_MAX_AGE_NS : COPY_MAX_AGE_NS;
 
-	return owner->config.origin != NULL &&
-	       origin_find(owner->config.origin, owner->spaces[slot].cookie, flow, owner->now_ns,
+	if (owner->config.origin == NULL) {
+		return false;
+	}
+	settle(owner);
+	return origin_find(owner->config.origin, owner->spaces[slot].cookie, flow, owner->now_ns,
 	                   max_age_ns, ret_found);
 }
 

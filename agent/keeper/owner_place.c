@@ -32,6 +32,13 @@ static const struct owner_member *member_find_id(const owner_t *owner, const cha
 	return NULL;
 }
 
+/* Whose a process is may be another answer now. */
+static void members_changed(owner_t *owner)
+{
+	owner->generation++;
+	owner_listeners_drop(owner, UINT32_MAX);
+}
+
 static void member_drop(owner_t *owner, struct owner_member *member)
 {
 	struct owner_space *space = &owner->spaces[member->slot];
@@ -40,7 +47,7 @@ static void member_drop(owner_t *owner, struct owner_member *member)
 	space->untold -= member->own == NULL;
 	free(member->own);
 	*member = owner->members[--owner->member_count];
-	owner->generation++;
+	members_changed(owner);
 }
 
 /* The groups of its first process, while that is what it was. NULL: they do not say who it is. */
@@ -83,7 +90,7 @@ int owner_member_add(owner_t *owner, const struct owner_member_options *options)
 	member->named = member->own != NULL && strstr(member->own, options->container_id) != NULL;
 	owner->spaces[options->slot].members++;
 	owner->spaces[options->slot].untold += member->own == NULL;
-	owner->generation++;
+	members_changed(owner);
 	return PR_OK;
 }
 

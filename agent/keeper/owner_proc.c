@@ -85,7 +85,7 @@ bool owner_start_read(owner_t *owner, int proc, uint64_t *ret_start_ticks)
 	       owner_stat_parse(text, ret_start_ticks);
 }
 
-static bool exe_read(owner_t *owner, int folder, char exe[static 129])
+bool owner_exe_read(owner_t *owner, int folder, char exe[static 129])
 {
 	char path[PATH_MAX];
 
@@ -121,7 +121,8 @@ bool owner_holder_add(struct owner_find *find, int proc, int32_t pid, int socket
 
 	if (find->holder_count == OWNER_HOLDERS_MAX ||
 	    !owner_start_read(find->owner, folder, &holder.start_ticks) ||
-	    !exe_read(find->owner, folder, holder.exe) || !still_holds(find, folder, socket_fd) ||
+	    !owner_exe_read(find->owner, folder, holder.exe) ||
+	    !still_holds(find, folder, socket_fd) ||
 	    !owner_start_read(find->owner, folder, &start_after) ||
 	    start_after != holder.start_ticks) {
 		return false;
@@ -141,7 +142,7 @@ static bool hint_exe_read(owner_t *owner, struct owner_hint *hint)
 	if (hint->exe_batch != 0 && hint->exe_batch == owner->batch) {
 		return true;
 	}
-	bool good = exe_read(owner, hint->proc, hint->exe);
+	bool good = owner_exe_read(owner, hint->proc, hint->exe);
 	hint->exe_batch = good ? owner->batch : 0;
 	return good;
 }

@@ -79,6 +79,52 @@ static int datagram(const char *ip, uint16_t port, struct part_flow *flow)
 	return fd;
 }
 
+/* Nobody listens on the loopback interface: refused before connect() returns, or taken back. */
+static int refused(const char *how, const char *ip, uint16_t port, struct part_flow *flow)
+{
+	struct sockaddr_storage to, from;
+	const struct sockaddr nowhere = { .sa_family = AF_UNSPEC };
+	bool back = strcmp(how, "back") == 0;
+	socklen_t bytes = end_address(back ? "10.99.0.7" : ip, port, &to);
+	socklen_t from_bytes = sizeof(from);
+	int fd = socket(to.ss_family, SOCK_STREAM | (back ? SOCK_NONBLOCK : 0), 0);
+
+	if (strcmp(how, "bound") == 0) {
+		struct sockaddr_storage here;
+		socklen_t here_bytes = end_address(ip, (uint16_t)(port + 10000), &here);
+		(void)bind(fd, (const struct sockaddr *)&here, here_bytes);
+	}
+	(void)connect(fd, (const struct sockaddr *)&to, bytes);
+	if (strcmp(how, "again") == 0) {
+		struct sockaddr_storage other;
+		bytes = end_address(ip, (uint16_t)(port + 1), &other);
+		(void)getsockname(fd, (struct sockaddr *)&from, &from_bytes);
+		(void)connect(fd, (const struct sockaddr *)&other, bytes);
+	} else if (back) {
+		(void)getsockname(fd, (struct sockaddr *)&from, &from_bytes);
+		(void)connect(fd, &nowhere, sizeof(nowhere));
+	} else {
+		(void)getsockname(fd, (struct sockaddr *)&from, &from_bytes);
+	}
+	*flow = (struct part_flow){ .proto = IPPROTO_TCP, .outbound = true, .dst_port = port };
+	flow->dst = address_of(&to, &port);
+	(void)address_of(&from, &flow->src_port);
+	flow->src = back ? address("10.99.0.1") : flow->dst;
+	return fd;
+}
+
+static int begin(const char *how, const char *ip, uint16_t port, struct part_flow *flow)
+{
+	if (strcmp(how, "send") == 0) {
+		return datagram(ip, port, flow);
+	}
+	if (strcmp(how, "tcp") == 0 || strcmp(how, "udp") == 0) {
+		return half_open(-1, strcmp(how, "udp") == 0 ? SOCK_DGRAM : SOCK_STREAM, ip, port,
+		                 flow);
+	}
+	return refused(how, ip, port, flow);
+}
+
 /* origin PROGRAM IP PORT AFTERWARDS: one connection, told to fd 9. */
 static _Noreturn void origin_main(char **argv)
 {
@@ -92,10 +138,7 @@ static _Noreturn void origin_main(char **argv)
 	argv[0][0] = 'X';
 	exe_read(seen.exe);
 	seen.start_ticks = start_read();
-	int fd = strcmp(argv[7], "send") == 0
-	                 ? datagram(argv[3], (uint16_t)port, &seen.report.flow)
-	                 : half_open(-1, strcmp(argv[7], "udp") == 0 ? SOCK_DGRAM : SOCK_STREAM,
-	                             argv[3], (uint16_t)port, &seen.report.flow);
+	int fd = begin(argv[7], argv[3], (uint16_t)port, &seen.report.flow);
 	if (strcmp(argv[7], "udp") == 0) {
 		(void)send(fd, "x", 1, 0);
 	}
@@ -118,7 +161,8 @@ static _Noreturn void origin_main(char **argv)
 }
 
 /* Start one; what it says comes back. */
-static const char *kind = "tcp"; /* or "udp", connected, or "send", not connected */
+/* Or "udp", connected, "send", not connected, or how it is refused(). */
+static const char *kind = "tcp";
 
 static pid_t client(int program, const char *ip, uint16_t port, enum afterwards next,
                     struct seen *ret_seen)
@@ -240,6 +284,57 @@ static void test_families(void)
 	(void)close(fd);
 }
 
+/* The kernel has forgotten where such a socket went, before anybody asks. */
+static void test_refused(void)
+{
+	static const struct {
+		const char *kind, *ip;
+		enum afterwards next;
+		const char *what;
+	} rows[] = {
+		{ "refused", "127.0.0.1", ENDS, "refused, ended" },
+		{ "refused", "127.0.0.1", STAYS, "refused, stays" },
+		{ "refused", "::1", ENDS, "refused, IPv6, ended" },
+		{ "refused", "127.0.0.1", PASSES_IT_ON, "refused, passed on" },
+		{ "bound", "127.0.0.1", ENDS, "bound beforehand, refused, ended" },
+		{ "bound", "127.0.0.1", STAYS, "bound beforehand, refused, stays" },
+		{ "again", "127.0.0.1", ENDS, "refused, tried another, ended" },
+		{ "again", "127.0.0.1", STAYS, "refused, tried another, stays" },
+		{ "back", "10.99.0.7", ENDS, "taken back, ended" },
+		{ "back", "10.99.0.7", STAYS, "taken back, stays" },
+	};
+	for (size_t i = 0; i < PR_ARRAY_LEN(rows); i++) {
+		struct seen seen;
+		uint64_t before = noted();
+		kind = rows[i].kind;
+		pid_t pid = client(0, rows[i].ip, (uint16_t)(2700 + 2 * i), rows[i].next, &seen);
+		struct part_owner found = initiator(&seen.report.flow, 0);
+		ok(seen.report.flow.src_port != 0 && is_seen(&found, &seen) &&
+		           noted() == before + 1,
+		   "%s: %s (unknown %u)", rows[i].what, found.exe, found.unknown);
+		if (rows[i].next == STAYS) {
+			end_process(pid);
+		}
+	}
+	kind = "tcp";
+}
+
+/* One process after the other with the same addresses: each its own. */
+static void test_port_again(void)
+{
+	unsigned right = 0;
+
+	kind = "bound";
+	for (int i = 0; i < 8; i++) {
+		struct seen seen;
+		(void)client(i % 2, "127.0.0.1", 2800, ENDS, &seen);
+		struct part_owner found = initiator(&seen.report.flow, 0);
+		right += is_seen(&found, &seen);
+	}
+	ok(right == 8, "the same addresses by eight processes in turn: %u right", right);
+	kind = "tcp";
+}
+
 static void test_datagrams(void)
 {
 	static const struct {
@@ -354,12 +449,14 @@ static void test_elsewhere(void)
 	origin_counts(origin, &before);
 	int fd = half_open(world.right, SOCK_STREAM, "10.99.0.1", 2400, &flow);
 	origin_counts(origin, &after);
-	ok(fd >= 0 && before.written == after.written, "another namespace: not noted");
+	ok(fd >= 0 && before.begun == after.begun && before.written == after.written,
+	   "another namespace: not noted");
 	(void)close(fd);
 	owner_namespace_remove(owner, SLOT);
 	fd = half_open(world.left, SOCK_STREAM, "10.99.0.7", 2401, &flow);
 	origin_counts(origin, &after);
-	ok(fd >= 0 && before.written == after.written, "one that was given back: not any more");
+	ok(fd >= 0 && before.begun == after.begun && before.written == after.written,
+	   "one that was given back: not any more");
 	(void)close(fd);
 	ok(owner_namespace_add(owner, SLOT, space_inode(world.left), resident_diag, resident) == 0,
 	   "and again");
@@ -385,6 +482,8 @@ int main(int argc, char **argv)
 	test_afterwards();
 	test_again();
 	test_families();
+	test_refused();
+	test_port_again();
 	test_datagrams();
 	test_shared_socket();
 	test_paths();
