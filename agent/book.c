@@ -14,7 +14,10 @@ struct entry {
 	codec_doc_t *endpoint; /* NULL: not named by the inventory yet (the host at start) */
 	int32_t pid;
 	uint64_t start_ticks;
-	unsigned generation;                 /* of the listing that named it last */
+	char *path;                          /* file of a named namespace; NULL: by pid */
+	uint64_t inode;                      /* of that namespace */
+	uint8_t source;                      /* of the inventory, that named it last */
+	unsigned generation;                 /* of the source's listing that named it last */
 	bool watched;                        /* a WATCH order was sent */
 	bool failed;                         /* and the keeper could not do the last order */
 	char enforced[PART_TEXT_BYTES + 16]; /* what the keeper said last */
@@ -24,8 +27,11 @@ struct entry {
 struct book {
 	struct book_outlet outlet;
 	struct pr_uuid host;
-	bool has_engine;
-	unsigned generation;
+	size_t source_count;
+	struct {
+		bool settled; /* it has listed, or is away */
+		unsigned generation;
+	} sources[INVENTORY_SOURCE_MAX];
 	struct entry *entries; /* the first is the host */
 	size_t count, capacity;
 	uint64_t retry_ns;
@@ -36,10 +42,13 @@ struct book {
 	size_t mode_count;
 };
 
-int book_new(const struct pr_uuid *host, bool has_engine, const struct book_outlet *outlet,
+int book_new(const struct pr_uuid *host, size_t sources, const struct book_outlet *outlet,
              book_t **ret_book)
 {
 	_cleanup_(book_destroy) book_t *book = calloc(1, sizeof(*book));
+	if (sources == 0 || sources > INVENTORY_SOURCE_MAX) {
+		return PR_EINVAL;
+	}
 	if (book == NULL) {
 		return PR_ENOMEM;
 	}
@@ -50,7 +59,7 @@ int book_new(const struct pr_uuid *host, bool has_engine, const struct book_outl
 	book->capacity = 64;
 	book->outlet = *outlet;
 	book->host = *host;
-	book->has_engine = has_engine;
+	book->source_count = sources;
 	book->entries[book->count++] = (struct entry){ .id = *host };
 	*ret_book = take_ptr(book);
 	return PR_OK;
@@ -64,6 +73,7 @@ void book_destroy(book_t **book_p)
 	}
 	for (size_t i = 0; i < book->count; i++) {
 		codec_doc_destroy(&book->entries[i].endpoint);
+		free(book->entries[i].path);
 	}
 	free(book->entries);
 	free(book->modes);
@@ -115,14 +125,17 @@ static void order_watch(book_t *book, struct entry *entry)
 	entry->mode = mode_of(book, &entry->id);
 	entry->watched = true;
 	entry->failed = false;
-	const struct part_order order = {
+	struct part_order order = {
 		.kind = PART_ORDER_WATCH,
 		.endpoint = entry->id,
 		.pid = entry->pid,
 		.start_ticks = entry->start_ticks,
+		.inode = entry->inode,
 		.is_host = pr_uuid_equal(&entry->id, &book->host),
 		.mode = entry->mode,
 	};
+	(void)snprintf(order.path, sizeof(order.path), "%s",
+	               entry->path != NULL ? entry->path : "");
 	book->outlet.order(book->outlet.context, &order);
 }
 
@@ -149,6 +162,7 @@ static void entry_remove(book_t *book, struct entry *entry, bool removed)
 
 	order_forget(book, entry);
 	codec_doc_destroy(&entry->endpoint);
+	free(entry->path);
 	*entry = book->entries[--book->count];
 	book->outlet.gone(book->outlet.context, &id, removed);
 }
@@ -173,25 +187,44 @@ static void container_up(book_t *book, struct inventory_change *change)
 	if (entry == NULL) {
 		return; /* out of memory: the next listing names it again */
 	}
-	entry->generation = book->generation;
+	entry->source = change->source;
+	entry->generation = book->sources[change->source].generation;
 	endpoint_replace(entry, take_ptr(change->endpoint));
 	endpoint_say(book, entry);
 	/* A container of the host's namespace is held and copied there. */
-	if (change->host_network || (entry->watched && entry->pid == change->pid &&
-	                             entry->start_ticks == change->start_ticks)) {
+	if (change->host_network ||
+	    (entry->watched && entry->pid == change->pid && entry->inode == change->inode &&
+	     entry->start_ticks == change->start_ticks)) {
 		return;
 	}
 	order_forget(book, entry);
 	entry->pid = change->pid;
 	entry->start_ticks = change->start_ticks;
+	entry->inode = change->inode;
+	free(entry->path);
+	entry->path = take_ptr(change->path);
 	order_watch(book, entry);
 }
 
-static void listing_complete(book_t *book)
+/* One that another source named meanwhile is that one's. */
+static void listing_complete(book_t *book, uint8_t source)
 {
 	for (size_t i = book->count; i-- > 1;) {
-		if (book->entries[i].generation != book->generation) {
+		const struct entry *entry = &book->entries[i];
+		if (entry->source == source &&
+		    entry->generation != book->sources[source].generation) {
 			entry_remove(book, &book->entries[i], false);
+		}
+	}
+}
+
+/* A controller takes what is not named until the list is complete for gone. */
+static void source_settle(book_t *book, uint8_t source)
+{
+	book->sources[source].settled = true;
+	for (size_t i = 0; i < book->source_count; i++) {
+		if (!book->sources[i].settled) {
+			return;
 		}
 	}
 	book->outlet.complete(book->outlet.context);
@@ -201,13 +234,14 @@ void book_inventory(book_t *book, struct inventory_change *change)
 {
 	struct entry *entry = entry_find(book, &change->id);
 
+	if (change->source >= book->source_count) {
+		inventory_change_done(change);
+		return;
+	}
 	switch (change->kind) {
 	case INVENTORY_HOST:
 		endpoint_replace(&book->entries[0], take_ptr(change->endpoint));
 		endpoint_say(book, &book->entries[0]);
-		if (!book->has_engine) {
-			book->outlet.complete(book->outlet.context);
-		}
 		break;
 	case INVENTORY_UP:
 		container_up(book, change);
@@ -222,14 +256,15 @@ void book_inventory(book_t *book, struct inventory_change *change)
 		}
 		break;
 	case INVENTORY_SYNCED:
-		listing_complete(book);
+		listing_complete(book, change->source);
+		source_settle(book, change->source);
 		break;
 	case INVENTORY_ENGINE:
-		/* What the next listing does not name has gone meanwhile. Without an engine
-		 * the host alone is all there is to tell. */
+		/* What its next listing does not name has gone meanwhile. Without it the rest is
+		 * all there is to tell. */
 		if (!change->engine_up) {
-			book->generation++;
-			book->outlet.complete(book->outlet.context);
+			book->sources[change->source].generation++;
+			source_settle(book, change->source);
 		}
 		break;
 	}

@@ -115,10 +115,10 @@ static void inventory_drain(agent_t *agent)
 	for (unsigned i = 0;
 	     i < CHANGES_A_TURN && inventory_next(agent->inventory, &change) == PR_OK; i++) {
 		if (change.kind == INVENTORY_ENGINE) {
-			if (change.engine_up) {
-				log_info("the Docker engine answers");
+			if (change.engine_up || change.expected) {
+				log_info("%s", change.text);
 			} else {
-				log_warn("no Docker engine, trying on: %s", change.text);
+				log_warn("%s", change.text);
 			}
 		}
 		book_inventory(agent->book, &change);

@@ -11,7 +11,7 @@
 
 #define ANSWER_MAX_BYTES (16U << 20)
 #define QUERY_TIMEOUT_S  10L
-#define API              "http://docker/v1.40"
+#define SERVER           "http://docker" /* nobody looks the name up */
 
 struct buffer {
 	char *data;
@@ -127,7 +127,7 @@ int docker_get(docker_t *docker, const char *path, json_t **ret_json)
 	char url[512];
 	long status = 0;
 
-	(void)snprintf(url, sizeof(url), API "%s", path);
+	(void)snprintf(url, sizeof(url), SERVER "%s", path);
 	(void)curl_easy_setopt(docker->query, CURLOPT_URL, url);
 	(void)curl_easy_setopt(docker->query, CURLOPT_WRITEDATA, &answer);
 	int ret = err_of_curl(curl_easy_perform(docker->query));
@@ -168,8 +168,9 @@ int docker_events_open(docker_t *docker)
 	/* A second of overlap: what happens between this and the listing is seen twice, not never.
 	 */
 	(void)snprintf(url, sizeof(url),
-	               API "/events?since=%lld&filters="
-	                   "%%7B%%22type%%22%%3A%%5B%%22container%%22%%2C%%22network%%22%%5D%%7D",
+	               SERVER DOCKER_API
+	               "/events?since=%lld&filters="
+	               "%%7B%%22type%%22%%3A%%5B%%22container%%22%%2C%%22network%%22%%5D%%7D",
 	               (long long)(pr_clock_wall_ns() / PR_NS_PER_S) - 1);
 	(void)curl_easy_setopt(docker->stream, CURLOPT_URL, url);
 	(void)curl_easy_setopt(docker->stream, CURLOPT_WRITEDATA, &docker->events);

@@ -155,24 +155,21 @@ static int dump_all(listeners_t *listeners)
 	return ret;
 }
 
-/* Sockets belong to the namespace that they were made in: there, look, and back. */
-static int namespace_dump(listeners_t *listeners, pid_t pid)
+static int dump_run(void *arg)
 {
-	char path[64];
+	return dump_all(arg);
+}
 
-	listeners->found_count = 0;
+int listeners_visit(listeners_t *listeners, const char *path, int (*fn)(void *arg), void *arg)
+{
 	if (listeners->lost) {
 		return PR_EPERM;
 	}
-	if (pid == 0) {
-		return dump_all(listeners);
-	}
-	(void)snprintf(path, sizeof(path), "/proc/%d/ns/net", (int)pid);
-	_cleanup_(pr_fd_close) int fd = open(path, O_RDONLY | O_CLOEXEC);
+	_cleanup_(pr_fd_close) int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
 	if (fd < 0 || setns(fd, CLONE_NEWNET) != 0) {
 		return -errno;
 	}
-	int ret = dump_all(listeners);
+	int ret = fn(arg);
 	if (setns(listeners->host_fd, CLONE_NEWNET) != 0) {
 		listeners->lost = true;
 		log_error("cannot come back into the host's network namespace: %s; listeners and "
@@ -181,6 +178,16 @@ static int namespace_dump(listeners_t *listeners, pid_t pid)
 		ret = PR_EPERM;
 	}
 	return ret;
+}
+
+/* Sockets belong to the namespace that they were made in: there, look, and back. */
+static int namespace_dump(listeners_t *listeners, const char *path)
+{
+	listeners->found_count = 0;
+	if (path != NULL) {
+		return listeners_visit(listeners, path, dump_run, listeners);
+	}
+	return listeners->lost ? PR_EPERM : dump_all(listeners);
 }
 
 /* ---- who holds a socket ---- */
@@ -389,11 +396,11 @@ static uint64_t hash_add(uint64_t hash, const char *text)
 	return (hash ^ '\n') * 0x100000001b3ULL;
 }
 
-uint64_t listeners_add(listeners_t *listeners, pid_t pid, codec_doc_t *endpoint)
+uint64_t listeners_add(listeners_t *listeners, const char *path, codec_doc_t *endpoint)
 {
 	uint64_t hash = 0xcbf29ce484222325ULL;
 	char line[LINE_BYTES], last[LINE_BYTES] = "";
-	int ret = namespace_dump(listeners, pid);
+	int ret = namespace_dump(listeners, path);
 
 	if (ret != PR_OK) {
 		return 0;
@@ -421,7 +428,7 @@ bool listeners_lost(const listeners_t *listeners)
 	return listeners->lost;
 }
 
-uint64_t listeners_look(listeners_t *listeners, pid_t pid)
+uint64_t listeners_look(listeners_t *listeners, const char *path)
 {
-	return listeners_add(listeners, pid, NULL);
+	return listeners_add(listeners, path, NULL);
 }

@@ -14,7 +14,6 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <sys/types.h>
 
 #include "base/defs.h"
 #include "codec/codec.h"
@@ -34,15 +33,22 @@ void listeners_round_end(listeners_t *listeners);
 /**
  * Add the lines "PROTO/PORT PID PROCESS" of a namespace to an ENDPOINT document, sorted, each once.
  *
- * @param pid  A process in it; 0: the host's.
+ * @param path  Its file, of a process or mounted; NULL: the host's.
  * @return Fingerprint of the lines.
  *
  * @retval 0  They cannot be read now; nothing was added.
  */
-uint64_t listeners_add(listeners_t *listeners, pid_t pid, codec_doc_t *endpoint);
+uint64_t listeners_add(listeners_t *listeners, const char *path, codec_doc_t *endpoint);
 
 /** The fingerprint alone. */
-uint64_t listeners_look(listeners_t *listeners, pid_t pid);
+uint64_t listeners_look(listeners_t *listeners, const char *path);
+
+/**
+ * Run @p fn in a namespace and come back.
+ * @return What @p fn returns, or why it could not be run.
+ */
+int listeners_visit(listeners_t *listeners, const char *path, int (*fn)(void *arg),
+                    void *arg) _must_check_;
 
 /** The thread is in another namespace and cannot leave it: what it sees is not the host's. */
 bool listeners_lost(const listeners_t *listeners);

@@ -36,6 +36,11 @@ static void on_order(void *context, const struct part_order *order)
 
 	(void)context;
 	if (order->kind == PART_ORDER_WATCH) {
+		if (order->path[0] != '\0') {
+			note("watch %u %s at %s.%llu; ", number, mode, order->path,
+			     (unsigned long long)order->inode);
+			return;
+		}
 		note("watch %u %s%s pid %d.%llu; ", number, mode, order->is_host ? " host" : "",
 		     (int)order->pid, (unsigned long long)order->start_ticks);
 	} else if (order->kind == PART_ORDER_MODE) {
@@ -94,13 +99,14 @@ static bool happened(const char *wanted)
 	return same;
 }
 
-static void begin(bool has_engine)
+/* With so many sources of the inventory: the host, and engines. */
+static void begin(size_t sources)
 {
 	struct pr_uuid host = id_of(1);
 
 	book_destroy(&book);
 	journal[0] = '\0';
-	ok(book_new(&host, has_engine, &outlet, &book) == PR_OK && book_count(book) == 1,
+	ok(book_new(&host, sources, &outlet, &book) == PR_OK && book_count(book) == 1,
 	   "a book with the host in it");
 	book_start(book);
 	ok(happened("watch 1 observe host pid 0.0; "), "the host is watched from the start");
@@ -115,9 +121,15 @@ static void tell(struct inventory_change change, const char *name)
 	book_inventory(book, &change);
 }
 
+static void synced(uint8_t source)
+{
+	tell((struct inventory_change){ .kind = INVENTORY_SYNCED, .source = source }, NULL);
+}
+
 static void up(uint8_t number, int32_t pid, uint64_t start_ticks, const char *name)
 {
 	tell((struct inventory_change){ .kind = INVENTORY_UP,
+	                                .source = 1,
 	                                .id = id_of(number),
 	                                .pid = pid,
 	                                .start_ticks = start_ticks },
@@ -131,7 +143,8 @@ static void down(uint8_t number, enum inventory_kind kind)
 
 static void engine(bool is_up)
 {
-	tell((struct inventory_change){ .kind = INVENTORY_ENGINE, .engine_up = is_up }, NULL);
+	tell((struct inventory_change){ .kind = INVENTORY_ENGINE, .source = 1, .engine_up = is_up },
+	     NULL);
 }
 
 static bool report(enum part_report_kind kind, uint8_t number, uint8_t mode, const char *text)
@@ -144,7 +157,7 @@ static bool report(enum part_report_kind kind, uint8_t number, uint8_t mode, con
 
 static void test_containers(void)
 {
-	begin(true);
+	begin(2);
 	tell((struct inventory_change){ .kind = INVENTORY_HOST, .id = id_of(1) }, "host");
 	ok(happened("say host ''; "), "the host is named; the list is not complete yet");
 	up(2, 20, 200, "web");
@@ -184,13 +197,15 @@ static void test_containers(void)
 
 static void test_listing(void)
 {
-	begin(true);
+	begin(2);
 	up(2, 20, 200, "a");
 	up(3, 30, 300, "b");
 	up(4, 40, 400, "c");
 	journal[0] = '\0';
-	tell((struct inventory_change){ .kind = INVENTORY_SYNCED }, NULL);
-	ok(happened("complete; ") && book_count(book) == 4, "all named: complete, none goes");
+	synced(1);
+	ok(happened("") && book_count(book) == 4, "all named: the host's part is missing");
+	synced(0);
+	ok(happened("complete; ") && book_count(book) == 4, "complete, none goes");
 	engine(false);
 	ok(happened("complete; ") && book_count(book) == 4,
 	   "the engine is away: nobody goes, the host is all there is to tell");
@@ -198,7 +213,7 @@ static void test_listing(void)
 	ok(happened(""), "it is back: its listing will tell");
 	up(3, 30, 300, "b");
 	ok(happened("say b ''; "), "one is still there");
-	tell((struct inventory_change){ .kind = INVENTORY_SYNCED }, NULL);
+	synced(1);
 	ok(happened("forget 4; stopped 4; forget 2; stopped 2; complete; "),
 	   "the others have gone meanwhile");
 	ok(book_count(book) == 2, "host and one remain: %zu", book_count(book));
@@ -207,9 +222,81 @@ static void test_listing(void)
 	}
 	ok(book_count(book) == 202, "there is room for many: %zu", book_count(book));
 
-	begin(false);
+	begin(1);
 	tell((struct inventory_change){ .kind = INVENTORY_HOST, .id = id_of(1) }, "host");
+	synced(0);
 	ok(happened("say host ''; complete; "), "without an engine the host alone is complete");
+}
+
+static void up_from(uint8_t source, uint8_t number, const char *name)
+{
+	tell((struct inventory_change){ .kind = INVENTORY_UP,
+	                                .source = source,
+	                                .id = id_of(number),
+	                                .pid = number },
+	     name);
+}
+
+/* Each engine's listing speaks of its own containers alone. */
+static void test_sources(void)
+{
+	begin(3);
+	up_from(1, 2, "docker");
+	up_from(2, 3, "podman");
+	journal[0] = '\0';
+	synced(1);
+	ok(happened("") && book_count(book) == 3, "one engine's list is not the whole");
+	synced(0);
+	ok(happened(""), "nor with the host's");
+	tell((struct inventory_change){ .kind = INVENTORY_ENGINE, .source = 2 }, NULL);
+	ok(happened("complete; ") && book_count(book) == 3,
+	   "one that is away has nothing to add, and what it named stays");
+	synced(1);
+	ok(happened("complete; ") && book_count(book) == 3,
+	   "the other's new list takes nothing of it away");
+	synced(2);
+	ok(happened("forget 3; stopped 3; complete; "), "its own does, when it is back");
+	up_from(2, 2, "twice");
+	tell((struct inventory_change){ .kind = INVENTORY_ENGINE, .source = 1 }, NULL);
+	journal[0] = '\0';
+	synced(1);
+	ok(happened("complete; ") && book_count(book) == 2,
+	   "one that both name is whose named it last");
+	up_from(3, 9, "nobody's");
+	ok(happened("") && book_count(book) == 2, "a source that there is not");
+	book_t *none = NULL;
+	struct pr_uuid host = id_of(1);
+	ok(book_new(&host, 0, &outlet, &none) == PR_EINVAL &&
+	           book_new(&host, INVENTORY_SOURCE_MAX + 1, &outlet, &none) == PR_EINVAL,
+	   "too few sources, too many");
+}
+
+static void space(uint64_t inode, const char *name)
+{
+	tell((struct inventory_change){ .kind = INVENTORY_UP,
+	                                .id = id_of(2),
+	                                .inode = inode,
+	                                .path = strdup("/run/netns/build") },
+	     name);
+}
+
+static void test_namespaces(void)
+{
+	begin(1);
+	space(7, "build");
+	ok(happened("say build ''; watch 2 observe at /run/netns/build.7; "),
+	   "a named namespace is watched by its file");
+	space(7, "build");
+	ok(happened("say build ''; "), "its addresses have changed: said, not watched again");
+	space(8, "build");
+	ok(happened("say build ''; forget 2; watch 2 observe at /run/netns/build.8; "),
+	   "another one under that name: the same endpoint, watched anew");
+	(void)report(PART_REPORT_FAILED, 2, 0, "gone");
+	journal[0] = '\0';
+	book_turn(book, 10000000000);
+	ok(happened("watch 2 observe at /run/netns/build.8; "), "what failed is ordered again");
+	down(2, INVENTORY_DOWN);
+	ok(happened("forget 2; stopped 2; ") && book_count(book) == 1, "it has gone");
 }
 
 static void test_state(void)
@@ -226,7 +313,7 @@ static void test_state(void)
 		                       .modes = modes,
 		                       .mode_count = 2 };
 
-	begin(true);
+	begin(2);
 	up(2, 20, 200, "web");
 	book_state(book, &state);
 	journal[0] = '\0';
@@ -262,7 +349,7 @@ static void test_state(void)
 
 static void test_reports(void)
 {
-	begin(true);
+	begin(2);
 	(void)report(PART_REPORT_OPENED, 1, CODEC_MODE_OBSERVE, "");
 	ok(happened(""), "what holds is kept until the inventory names the host");
 	tell((struct inventory_change){ .kind = INVENTORY_HOST, .id = id_of(1) }, "host");
@@ -292,7 +379,7 @@ static void test_again(void)
 {
 	const uint64_t s = 1000000000;
 
-	begin(true);
+	begin(2);
 	up(2, 20, 200, "web");
 	journal[0] = '\0';
 	book_turn(book, 10 * s);
@@ -324,6 +411,8 @@ int main(void)
 {
 	test_containers();
 	test_listing();
+	test_sources();
+	test_namespaces();
 	test_state();
 	test_reports();
 	test_again();

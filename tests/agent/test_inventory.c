@@ -28,7 +28,7 @@ static const char running_json[] =
 	"\"MacAddress\":\"02:42:ac:1e:00:02\",\"GlobalIPv6Address\":\"\"},"
 	"\"wide\":{\"NetworkID\":\"" NET2 "\",\"IPAddress\":\"192.0.2.9\",\"IPPrefixLen\":24}}}}";
 
-static int read_text(const char *text, const struct host_facts *facts,
+static int read_text(const char *text, const struct engine_facts *facts,
                      struct inventory_change *ret_change)
 {
 	json_t *json = json_loads(text, 0, NULL);
@@ -37,7 +37,7 @@ static int read_text(const char *text, const struct host_facts *facts,
 	return ret;
 }
 
-static void test_networks(struct host_facts *facts)
+static void test_networks(struct engine_facts *facts)
 {
 	json_t *json = json_loads(networks_json, 0, NULL);
 	container_networks_read(json, facts);
@@ -48,7 +48,7 @@ static void test_networks(struct host_facts *facts)
 	   "networks: macvlan addresses are global");
 }
 
-static void test_running(const struct host_facts *facts)
+static void test_running(const struct engine_facts *facts)
 {
 	struct inventory_change change;
 	char want[256], scope[PR_UUID_TEXT_BYTES];
@@ -60,7 +60,10 @@ static void test_running(const struct host_facts *facts)
 	   "its pid, network mode and UUID");
 	const codec_doc_t *doc = change.endpoint;
 	ok(strcmp(codec_doc_text(doc, CODEC_ENDPOINT_NAME), "web") == 0, "name without the slash");
-	ok(strcmp(codec_doc_text(doc, CODEC_ENDPOINT_MODEL), "03680ebef3a6") == 0, "model");
+	ok(strcmp(codec_doc_text(doc, CODEC_ENDPOINT_MODEL), "03680ebef3a6") == 0 &&
+	           strcmp(codec_doc_text(doc, CODEC_ENDPOINT_MANUFACTURER), "docker") == 0,
+	   "model, and whose");
+	ok(strcmp(codec_doc_text(doc, CODEC_ENDPOINT_HOST_NAME), "dockersrv") == 0, "its host");
 	ok(codec_doc_count(doc, CODEC_ENDPOINT_LABELS) == 2, "labels that are text, two of three");
 	ok(codec_doc_count(doc, CODEC_ENDPOINT_ADDRESSES) == 2,
 	   "two addresses, empty one left out");
@@ -75,7 +78,7 @@ static void test_running(const struct host_facts *facts)
 	ok(change.endpoint == NULL, "done frees the document");
 }
 
-static void test_others(const struct host_facts *facts)
+static void test_others(const struct engine_facts *facts)
 {
 	struct inventory_change change;
 
@@ -92,6 +95,44 @@ static void test_others(const struct host_facts *facts)
 	ok(read_text("{\"Id\":\"x\",\"State\":{}}", facts, &change) == PR_EMALF, "short id");
 	ok(read_text("{\"Id\":\"" ID "\"}", facts, &change) == PR_EMALF, "no state");
 	ok(read_text("[]", facts, &change) == PR_EMALF, "not an object");
+}
+
+static enum container_news news_of(const char *text, char id[static 65])
+{
+	json_t *json = json_loads(text, 0, NULL);
+	enum container_news news = container_event_read(json, INVENTORY_DOCKER, id);
+	json_decref(json);
+	return news;
+}
+
+static void test_events(void)
+{
+	char id[65];
+
+	ok(news_of("{\"Type\":\"container\",\"Action\":\"start\",\"Actor\":{\"ID\":\"" ID "\"}}",
+	           id) == CONTAINER_LOOK &&
+	           strcmp(id, ID) == 0,
+	   "event: start");
+	ok(news_of("{\"Type\":\"container\",\"Action\":\"destroy\",\"Actor\":{\"ID\":\"" ID "\"}}",
+	           id) == CONTAINER_GONE,
+	   "event: destroy");
+	ok(news_of("{\"Type\":\"container\",\"Action\":\"exec_die\",\"Actor\":{\"ID\":\"" ID "\"}}",
+	           id) == CONTAINER_NONE,
+	   "event: a process inside ends");
+	ok(news_of("{\"Type\":\"container\",\"Action\":\"start\",\"Actor\":{\"ID\":\"../x\"}}",
+	           id) == CONTAINER_NONE,
+	   "event: no id");
+	ok(news_of("{\"Type\":\"network\",\"Action\":\"connect\",\"Actor\":{\"ID\":\"" NET "\","
+	           "\"Attributes\":{\"container\":\"" ID "\"}}}",
+	           id) == CONTAINER_NETWORKS &&
+	           strcmp(id, ID) == 0,
+	   "event: connected to a network");
+	ok(news_of("{\"Type\":\"network\",\"Action\":\"create\",\"Actor\":{\"ID\":\"" NET "\"}}",
+	           id) == CONTAINER_NETWORKS &&
+	           id[0] == '\0',
+	   "event: a network is made");
+	ok(news_of("[]", id) == CONTAINER_NONE && news_of("{}", id) == CONTAINER_NONE,
+	   "event: not one");
 }
 
 /* Does the host come to be told with so many sessions, and a lack or none? 10 s at most. */
@@ -137,10 +178,12 @@ static void test_sessions(void)
 
 int main(void)
 {
-	static struct host_facts facts = { .name = "dockersrv" };
+	static const struct host_facts host = { .name = "dockersrv" };
+	static struct engine_facts facts = { .host = &host };
 	test_networks(&facts);
 	test_running(&facts);
 	test_others(&facts);
+	test_events();
 	test_sessions();
 	return tap_done();
 }

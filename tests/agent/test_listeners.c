@@ -32,11 +32,13 @@ static int bound(int type, uint16_t port)
 
 static uint64_t look(listeners_t *listeners, pid_t pid, char lines[static 4096])
 {
+	char path[64];
 	codec_doc_t *doc = codec_doc_new(CODEC_ENDPOINT);
 	size_t used = 0;
 
+	(void)snprintf(path, sizeof(path), "/proc/%d/ns/net", (int)pid);
 	listeners_round_begin(listeners);
-	uint64_t mark = listeners_add(listeners, pid, doc);
+	uint64_t mark = listeners_add(listeners, pid != 0 ? path : NULL, doc);
 	listeners_round_end(listeners);
 	lines[0] = '\0';
 	for (size_t i = 0; i < codec_doc_count(doc, CODEC_ENDPOINT_LISTENERS); i++) {
