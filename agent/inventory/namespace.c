@@ -92,16 +92,6 @@ int inventory_namespace_read(const char *line, struct inventory_namespace *ret_n
 
 /* ---- life ---- */
 
-/* By host and name: the same over restarts, and when a namespace is made anew. */
-static struct pr_uuid id_of(const char *kind, const struct pr_uuid *host, const char *name)
-{
-	char text[PR_UUID_TEXT_BYTES + INVENTORY_NAME_BYTES];
-
-	(void)pr_uuid_format(host, text);
-	(void)snprintf(text + PR_UUID_TEXT_BYTES - 1, INVENTORY_NAME_BYTES, "%s", name);
-	return pr_uuid_of_bytes(kind, text, strlen(text));
-}
-
 int spaces_new(struct shared *shared, const char *const *lines, size_t count, spaces_t **ret_spaces)
 {
 	_cleanup_(spaces_destroy) spaces_t *spaces = calloc(1, sizeof(*spaces));
@@ -121,8 +111,9 @@ int spaces_new(struct shared *shared, const char *const *lines, size_t count, sp
 		if (ret != PR_OK) {
 			return ret;
 		}
-		space->id = id_of("namespace", &shared->host.id, space->named.name);
-		space->scope = id_of("network", &shared->host.id, space->named.name);
+		space->id = pr_uuid_of_namespace(&shared->host.id, space->named.name);
+		space->scope =
+			pr_uuid_of_bytes("network", space->id.bytes, sizeof(space->id.bytes));
 		spaces->count++;
 	}
 	if (count > 0) {

@@ -408,12 +408,18 @@ lib_recorder_run() {
 		"$lib_build/portreeve-recorder" --config "$lib_data/recorder.conf"
 }
 
-lib_agent() { # lib_agent HOST [docker socket path]: configure, enrol, start
+# The machine's own engines are nobody's business here: both kinds are named, or none.
+lib_agent() { # lib_agent HOST [docker socket path [podman socket path [namespace...]]]: configure, enrol, start
+	local space
 	cat >"$lib_data/agent-$1.conf" <<-END
 		state_directory = $lib_data/agent-$1
 		name = $1
 		docker_socket = ${2:-none}
+		podman_socket = ${3:-}
 	END
+	for space in "${@:4}"; do
+		echo "namespace = $space" >>"$lib_data/agent-$1.conf"
+	done
 	lib_token agent "$1" | lib_in "$1" "$lib_build/portreeve-agent" \
 		--config "$lib_data/agent-$1.conf" --enroll - >"$lib_data/agent-$1-enroll.log" 2>&1 ||
 		bail "agent --enroll on $1: $(tail -n 1 "$lib_data/agent-$1-enroll.log")"
