@@ -191,9 +191,10 @@ pid_t deploy_agent(struct deploy *deploy, const char *space, const char *name, c
 	const char *folder = stage_folder(deploy->stage);
 
 	(void)snprintf(conf, sizeof(conf), "%s.conf", name);
-	int ret = file_write(deploy, conf,
-	                     "state_directory = %s/%s\nname = %s\ndocker_socket = none\npodman_socket =\n%s", folder,
-	                     name, name, settings != NULL ? settings : "");
+	int ret = file_write(
+		deploy, conf,
+		"state_directory = %s/%s\nname = %s\ndocker_socket = none\npodman_socket =\n%s",
+		folder, name, name, settings != NULL ? settings : "");
 	if (ret == PR_OK) {
 		ret = enroll(deploy, space, "agent", name);
 	}

@@ -204,7 +204,10 @@ int container_read(const json_t *inspected, const struct engine_facts *facts,
 		.pid = (int32_t)json_integer_value(json_object_get(state, "Pid")),
 		.host_network = strcmp(mode, "host") == 0,
 	};
-	if (json_is_true(json_object_get(state, "Running")) && change.pid > 0) {
+	/* Podman's "stopping" does not run, it says, but its process has up to 10 s to end. */
+	bool runs = json_is_true(json_object_get(state, "Running")) ||
+	            strcmp(text_at(state, "Status"), "stopping") == 0;
+	if (runs && change.pid > 0) {
 		change.kind = INVENTORY_UP;
 		change.endpoint = endpoint_of(inspected, facts, &change.id);
 		if (change.endpoint == NULL) {

@@ -18,6 +18,7 @@
 
 #define REFRESH_MS 2000
 #define PATH_BYTES 128
+#define AGAIN_MS   100
 #define SANDBOX    "/proc/%d/ns/net"
 
 /* A running container with a network of its own. */
@@ -41,7 +42,7 @@ struct engine {
 
 	/* the thread's own from here on */
 	struct engine_facts facts; /* networks: also read by others, under the lock */
-	bool up, said;
+	bool up, said, ever_up;
 	listeners_t *listeners;
 	struct running *running;
 	uint64_t refreshed_ns;
@@ -75,13 +76,15 @@ static void say_up(engine_t *engine)
 	               kind_name(engine->facts.kind), engine->socket_path);
 	engine->said = true;
 	engine->up = true;
+	engine->ever_up = true;
 	push(engine, change);
 }
 
 /* @expected: many hosts have no such engine, and want none. */
 static void say_down(engine_t *engine, const char *why, bool expected)
 {
-	struct inventory_change change = { .kind = INVENTORY_ENGINE, .expected = expected };
+	struct inventory_change change = { .kind = INVENTORY_ENGINE,
+		                           .expected = expected && !engine->ever_up };
 
 	settle(engine);
 	if (engine->said && !engine->up) {
@@ -168,19 +171,36 @@ static void container_gone(engine_t *engine, const char *id)
 	     (struct inventory_change){ .kind = INVENTORY_GONE, .id = pr_uuid_of_container(id) });
 }
 
-static int container_refresh(engine_t *engine, docker_t *docker, const char *id)
+/* Podman fails on one that it is just removing: a moment later it is gone, or well. */
+static int container_inspect(docker_t *docker, const char *id, json_t **ret_inspected)
 {
 	char path[PATH_BYTES];
+
+	(void)snprintf(path, sizeof(path), DOCKER_API "/containers/%s/json", id);
+	int ret = docker_get(docker, path, ret_inspected);
+	if (ret == PR_EIO) {
+		(void)poll(NULL, 0, AGAIN_MS);
+		ret = docker_get(docker, path, ret_inspected);
+	}
+	return ret;
+}
+
+static int container_refresh(engine_t *engine, docker_t *docker, const char *id)
+{
 	json_t *inspected = NULL;
 	struct inventory_change change;
 
 	if (strlen(id) != 64 || strspn(id, "0123456789abcdef") != 64) {
 		return PR_OK;
 	}
-	(void)snprintf(path, sizeof(path), DOCKER_API "/containers/%s/json", id);
-	int ret = docker_get(docker, path, &inspected);
+	int ret = container_inspect(docker, id, &inspected);
 	if (ret == PR_ENOENT) { /* gone between event and look */
 		container_gone(engine, id);
+		return PR_OK;
+	}
+	if (ret == PR_EIO) { /* one that cannot be told hides no others */
+		log_warn("the engine at %s cannot say what container %.12s is: it is left out",
+		         engine->socket_path, id);
 		return PR_OK;
 	}
 	if (ret != PR_OK) {
@@ -328,7 +348,7 @@ static bool stop_asked(const engine_t *engine, int timeout_ms)
 static int engine_follow(engine_t *engine)
 {
 	_cleanup_(docker_destroy) docker_t *docker = NULL;
-	int ret = docker_open(engine->socket_path, &docker);
+	int ret = docker_open(engine->socket_path, engine->shared->stop_fd, &docker);
 	if (ret == PR_OK) {
 		ret = kind_find(engine, docker);
 	}

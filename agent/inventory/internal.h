@@ -131,9 +131,14 @@ enum container_news container_event_read(const json_t *event, enum inventory_eng
 /* docker.c: HTTP over the unix socket */
 typedef struct docker docker_t;
 
-int docker_open(const char *socket_path, docker_t **ret_docker) _must_check_;
+/** @param stop_fd  Readable: whatever is under way ends within a second. Borrowed. */
+int docker_open(const char *socket_path, int stop_fd, docker_t **ret_docker) _must_check_;
 void docker_destroy(docker_t **docker_p);
-/** GET a JSON document, at most 10 s and 16 MiB. PR_ENOENT for 404. With the version in front. */
+/**
+ * GET a JSON document, at most 10 s and 16 MiB. @param path  With the version in front.
+ * @retval PR_ENOENT  404.
+ * @retval PR_EIO     Another status that is no success.
+ */
 int docker_get(docker_t *docker, const char *path, json_t **ret_json) _must_check_;
 /** Open the event stream; returns when the engine has answered. */
 int docker_events_open(docker_t *docker) _must_check_;

@@ -99,7 +99,7 @@ size_t inventory_sources(const struct inventory_options *options);
  */
 int inventory_start(const struct inventory_options *options,
                     inventory_t **ret_inventory) _must_check_;
-/** Stop the threads (an engine that is silent holds one up for 10 s at most) and free. */
+/** Stop the threads (within a second or two) and free. */
 void inventory_destroy(inventory_t **inventory_p);
 
 /** Readable when inventory_next() has something. */

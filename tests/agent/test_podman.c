@@ -124,6 +124,10 @@ static void test_containers(void)
 	           codec_doc_count(change.endpoint, CODEC_ENDPOINT_ADDRESSES) == 1,
 	   "in another container's network");
 	inventory_change_done(&change);
+	ok(container_read(said("stopping"), &facts, &change) == PR_OK &&
+	           change.kind == INVENTORY_UP && change.pid > 1,
+	   "asked to stop, its process still at work: up");
+	inventory_change_done(&change);
 	ok(container_read(said("stopped"), &facts, &change) == PR_OK &&
 	           change.kind == INVENTORY_DOWN && change.endpoint == NULL,
 	   "stopped");
