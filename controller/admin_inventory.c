@@ -95,16 +95,6 @@ int admin_hello(struct call *call)
 
 /* ---- endpoints ---- */
 
-/* What the uuid must be; a named namespace has no container id. */
-static struct pr_uuid expected_id(const codec_doc_t *document, const struct pr_uuid *host)
-{
-	const char *container = codec_doc_text(document, CODEC_ENDPOINT_CONTAINER_ID);
-
-	return container[0] != '\0'
-	               ? pr_uuid_of_container(container)
-	               : pr_uuid_of_namespace(host, codec_doc_text(document, CODEC_ENDPOINT_NAME));
-}
-
 /* An agent speaks for its own host, and for containers that live there and nowhere else. */
 static int check_owner(struct call *call, const struct pr_uuid *id)
 {
@@ -118,8 +108,7 @@ static int check_owner(struct call *call, const struct pr_uuid *id)
 	if (pr_uuid_equal(id, &host)) {
 		return PR_OK;
 	}
-	struct pr_uuid expected = expected_id(document, &host);
-	if (!pr_uuid_equal(id, &expected)) {
+	if (!codec_endpoint_is_of(document, &host)) {
 		return call_fail(call, PR_EPERM,
 		                 "endpoint: the uuid is not the one of its container id, or of its "
 		                 "name where it has none");

@@ -89,7 +89,11 @@ group build select name build
 group srv   select name srv kind host
 mode enforce group dweb
 mode enforce group pweb
+group late  select name late
+group crew  select name one
 mode enforce group build
+mode enforce group late
+mode enforce group crew
 '
 all_rules='rule 10 allow from dweb to shop tcp/80
 rule 20 allow from pweb to dweb tcp/80
@@ -144,3 +148,99 @@ for pair in 'dweb pweb' 'pweb dweb' 'pweb build' 'build pweb'; do
 	# shellcheck disable=SC2086
 	denied $pair
 done
+
+# --- the service is killed; nothing else of Podman's stops ---
+
+policy_without none
+lib_stop podman-srv KILL
+lib_until 5 grep -q "warn agent: no Podman engine, trying on: $lib_run/srv.podsock" "$lib_data/agent-srv.log"
+ok $? "the service is killed, and that is said"
+active pweb && lib_enforced pweb
+ok $? "its container stays known, and in enforce"
+allowed pweb build
+lib_podman srv rm -f -t 0 pweb >/dev/null 2>&1
+podman_run --name late --network pnet prt-busybox /bin/httpd -f -vv -p 80 -h /www
+podman_run --name later --network pnet prt-busybox /bin/sleep 1000
+lib_podman_run srv
+lib_until 5 active late && lib_until 5 active later
+ok $? "it runs again: what was started meanwhile is there"
+! active pweb
+ok $? "and what was removed meanwhile has gone"
+lib_podman srv rm -f -t 0 later >/dev/null 2>&1
+lib_until 5 eval '! active later'
+ok $? "one that is removed goes at once"
+
+# One engine's silence is not the other's.
+kill -STOP "$(lib_pid_of dockerd-srv)"
+since=$(date +%s%N)
+podman_run --name quick --network pnet prt-busybox /bin/sleep 1000
+lib_until 5 active quick
+ok $? "dockerd is frozen: Podman's news are there all the same"
+diag "$((($(date +%s%N) - since) / 1000000)) ms from podman run to the controller"
+kill -CONT "$(lib_pid_of dockerd-srv)"
+
+# A pod: one network, an endpoint for each of its containers.
+lib_podman srv pod create --infra-image prt-busybox --infra-command '/bin/sleep 1000' --network pnet \
+	--name crew >/dev/null 2>&1
+podman_run --pod crew --name one prt-busybox /bin/httpd -f -vv -p 80 -h /www
+podman_run --pod crew --name two prt-busybox /bin/sleep 1000
+lib_until 5 active one && lib_until 5 active two
+ok $? "a pod's containers are endpoints, each its own"
+is "$(lib_pr show one --json | grep -o '"interfaces":\[[^]]*\]')" \
+	"$(lib_pr show two --json | grep -o '"interfaces":\[[^]]*\]')" "with the pod's address"
+
+# --- the namespace is made anew under its name ---
+
+lib_stop http-build
+ip netns del "prt-$lib_name-build"
+lib_until 5 eval '! active build'
+ok $? "the namespace has gone"
+lib_in srv ip link del vbuild 2>/dev/null
+space_make
+lib_until 5 active build && lib_until 5 lib_enforced build
+ok $? "another one under its name is there, and in enforce"
+is "$(field build endpoint)" "$first" "as the same endpoint"
+allowed srv build
+policy_without 80
+denied_far() { # the far end denies: the packet comes, and no answer
+	local before after
+	before=$(answers_build)
+	from_srv "$address_build"
+	local status=$?
+	after=$(answers_build)
+	[ $status -ne 0 ] && [ "$after" -eq "$before" ]
+	ok $? "srv to build: denied by the namespace made anew"
+}
+denied_far
+
+# --- what was recorded, and the way out ---
+
+sleep 1
+lib_pr events -n 1000 --json >"$lib_data/events.json" 2>/dev/null
+told() { # TEXT PYTHON-CONDITION over `joined(SRC, DST)`: both ends' events of a connection
+	python3 - "$lib_data/events.json" "$2" <<-'END2'
+		import json, sys
+		e = [json.loads(line) for line in open(sys.argv[1])]
+		def joined(src, dst):
+		    ends = {}
+		    for x in e:
+		        if x["src"]["name"] == src and x["dst"]["name"] == dst and x["verdict"] == "allowed":
+		            ends.setdefault(x["connection"], {})[x["reporter"]] = x
+		    return [(c["initiator"], c["terminator"]) for c in ends.values() if len(c) == 2]
+		sys.exit(0 if eval(sys.argv[2]) else 1)
+	END2
+	ok $? "$1"
+}
+for pair in 'dweb pweb' 'pweb dweb' 'pweb build' 'build pweb' 'build dweb' 'dweb build'; do
+	told "${pair/ / to }: both ends in one record, with the processes" \
+		"any(n['process']['name'] in ('busybox', 'curl') and f['process']['name'] == 'busybox'
+		 for n, f in joined('${pair% *}', '${pair#* }'))"
+done
+lib_stop agent-srv
+lib_in srv "$lib_build/portreeve-agent" --config "$lib_data/agent-srv.conf" --remove-rules >"$lib_data/removed" 2>&1
+grep -q 'rules removed: container late' "$lib_data/removed" &&
+	grep -q 'rules removed: container dweb' "$lib_data/removed" &&
+	grep -q 'rules removed: container build' "$lib_data/removed"
+ok $? "--remove-rules: from containers of both engines and from the namespace"
+from_srv "$address_build"
+ok $? "which is open again"
