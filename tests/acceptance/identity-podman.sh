@@ -103,6 +103,7 @@ rule 50 allow from build to dweb tcp/80
 rule 60 allow from dweb to build tcp/80
 rule 70 allow from srv to pweb tcp/80
 rule 80 allow from srv to build tcp/80
+rule 90 allow from late to srv udp/53
 '
 policy_without() { # REGULAR-EXPRESSION of rules, or "none"
 	{
@@ -169,6 +170,15 @@ ok $? "and what was removed meanwhile has gone"
 lib_podman srv rm -f -t 0 later >/dev/null 2>&1
 lib_until 5 eval '! active later'
 ok $? "one that is removed goes at once"
+
+# Its name service is on the host, at the network's gateway.
+asks_name() { lib_podman srv exec late busybox timeout 3 busybox nslookup late 172.31.0.1 2>/dev/null | grep -q 'Address.*172.31.0.'; }
+asks_name
+ok $? "Podman's name service answers a container in enforce that has a rule for it"
+policy_without 90
+! asks_name
+ok $? "and not without"
+policy_without none
 
 # One engine's silence is not the other's.
 kill -STOP "$(lib_pid_of dockerd-srv)"
