@@ -93,8 +93,9 @@ static const struct network *network_find(const struct engine_facts *facts, cons
 {
 	for (size_t i = 0; i < facts->network_count; i++) {
 		const struct network *network = &facts->networks[i];
-		const char *own = facts->kind == INVENTORY_PODMAN ? network->name : network->id;
-		if (strcmp(own, reference) == 0) {
+		bool named =
+			facts->kind == INVENTORY_PODMAN && strcmp(network->name, reference) == 0;
+		if (named || strcmp(network->id, reference) == 0) {
 			return network;
 		}
 	}

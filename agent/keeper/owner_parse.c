@@ -197,6 +197,21 @@ uint32_t owner_uid_map(const char *text, uint32_t outside)
 	return UINT32_MAX;
 }
 
+/* Podman's pods have ids of their own, in front of their containers': "libpod_parent/ID/libpod-ID",
+ * "libpod_pod_ID.slice/libpod-ID.scope". */
+static bool is_pod(const char *text, const char *id)
+{
+	static const char *const before[] = { "libpod_parent/", "libpod_pod_" };
+
+	for (size_t i = 0; i < PR_ARRAY_LEN(before); i++) {
+		size_t length = strlen(before[i]);
+		if ((size_t)(id - text) >= length && memcmp(id - length, before[i], length) == 0) {
+			return true;
+		}
+	}
+	return false;
+}
+
 bool owner_cgroup_parse(const char *text, char ret_id[static 65])
 {
 	size_t run = 0;
@@ -207,7 +222,7 @@ bool owner_cgroup_parse(const char *text, char ret_id[static 65])
 			continue;
 		}
 		bool ends = *at == '\0' || *at == '\n' || *at == '/' || *at == '.';
-		if (run == CONTAINER_DIGITS && ends) {
+		if (run == CONTAINER_DIGITS && ends && !is_pod(text, at - CONTAINER_DIGITS)) {
 			memcpy(ret_id, at - CONTAINER_DIGITS, CONTAINER_DIGITS);
 			ret_id[CONTAINER_DIGITS] = '\0';
 			return true;

@@ -91,6 +91,7 @@ mode enforce group dweb
 mode enforce group pweb
 group late  select name late
 group crew  select name one
+group two   select name two
 mode enforce group build
 mode enforce group late
 mode enforce group crew
@@ -104,6 +105,7 @@ rule 60 allow from dweb to build tcp/80
 rule 70 allow from srv to pweb tcp/80
 rule 80 allow from srv to build tcp/80
 rule 90 allow from late to srv udp/53
+rule 91 allow from two to late tcp/80
 '
 policy_without() { # REGULAR-EXPRESSION of rules, or "none"
 	{
@@ -199,6 +201,16 @@ ok $? "a pod's containers are endpoints, each its own"
 is "$(lib_pr show one --json | grep -o '"interfaces":\[[^]]*\]')" \
 	"$(lib_pr show two --json | grep -o '"interfaces":\[[^]]*\]')" "with the pod's address"
 
+address_late=$(lib_podman srv inspect -f '{{.NetworkSettings.Networks.pnet.IPAddress}}' late)
+answers_late() { lib_podman srv logs late 2>&1 | grep -c 'response:'; }
+from_pod() { lib_podman srv exec "$1" sh -c "$get $address_late 80" 2>/dev/null | grep -q '^HTTP'; }
+lib_until 5 lib_enforced one
+from_pod two
+ok $? "a pod's container in observe reaches a server"
+! from_pod one
+ok $? "its neighbour in enforce does not, though network and address are the same"
+is "$(answers_late)" 1 "the server answered once"
+
 # --- the namespace is made anew under its name ---
 
 lib_stop http-build
@@ -223,6 +235,20 @@ denied_far() { # the far end denies: the packet comes, and no answer
 }
 denied_far
 
+# --- the agent dies; another one comes ---
+
+lib_stop agent-srv KILL
+from_srv "$address_build"
+[ $? -ne 0 ]
+ok $? "without an agent the namespace lets nobody in"
+lib_agent_run srv
+adopted() { [ "$(grep -c 'in enforce, rules adopted' "$lib_data/agent-srv.log")" -ge 4 ]; }
+lib_until 10 adopted
+ok $? "the next agent adopts the rules of all three kinds: dweb, late, the pod's and build's"
+is "$(field build endpoint)" "$first" "the namespace is who it was"
+policy_without none
+allowed srv build
+
 # --- what was recorded, and the way out ---
 
 sleep 1
@@ -241,7 +267,7 @@ told() { # TEXT PYTHON-CONDITION over `joined(SRC, DST)`: both ends' events of a
 	END2
 	ok $? "$1"
 }
-for pair in 'dweb pweb' 'pweb dweb' 'pweb build' 'build pweb' 'build dweb' 'dweb build'; do
+for pair in 'dweb pweb' 'pweb dweb' 'pweb build' 'build pweb' 'build dweb' 'dweb build' 'two late'; do
 	told "${pair/ / to }: both ends in one record, with the processes" \
 		"any(n['process']['name'] in ('busybox', 'curl') and f['process']['name'] == 'busybox'
 		 for n, f in joined('${pair% *}', '${pair#* }'))"

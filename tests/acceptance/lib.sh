@@ -298,6 +298,9 @@ lib_podman_empty() { # HOST: remove its pods and containers, quickly
 	lib_podman_words "$1"
 	timeout 20 "${lib_words[@]}" pod rm -fa -t 0 >/dev/null 2>&1
 	timeout 20 "${lib_words[@]}" rm -fa -t 0 >/dev/null 2>&1
+	# Podman leaves its own control groups behind; one that is in use does not go.
+	rmdir /sys/fs/cgroup/*/libpod_parent/conmon /sys/fs/cgroup/*/libpod_parent \
+		/sys/fs/cgroup/libpod_parent/conmon /sys/fs/cgroup/libpod_parent 2>/dev/null
 }
 
 lib_image_tree() { # a file system of one static binary, as tar

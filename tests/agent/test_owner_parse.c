@@ -94,11 +94,23 @@ static void test_texts(void)
 	           owner_uid_map("x", 7) == UINT32_MAX,
 	   "not mapped");
 
-#define ID "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
+#define ID  "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
+#define POD "b8e08d42b40baaf7afabb568fd03a711c010b65bb7d4f7e9a20790489355af19"
 	ok(owner_cgroup_parse("0::/system.slice/docker-" ID ".scope\n", id) && strcmp(id, ID) == 0,
 	   "a container by systemd's name");
 	ok(owner_cgroup_parse("12:pids:/docker/" ID "\n0::/\n", id) && strcmp(id, ID) == 0,
 	   "by the engine's own");
+	ok(owner_cgroup_parse("0::/libpod_parent/" POD "/libpod-" ID "\n", id) &&
+	           strcmp(id, ID) == 0,
+	   "Podman, in a pod: the container, not the pod");
+	ok(owner_cgroup_parse("0::/machine.slice/machine-libpod_pod_" POD ".slice/libpod-" ID
+	                      ".scope/container\n",
+	                      id) &&
+	           strcmp(id, ID) == 0,
+	   "the same by systemd");
+	ok(owner_cgroup_parse("0::/libpod_parent/libpod-" ID "\n", id) && strcmp(id, ID) == 0,
+	   "Podman, in no pod");
+	ok(!owner_cgroup_parse("0::/libpod_parent/" POD "\n", id), "a pod is no container");
 	ok(!owner_cgroup_parse("0::/user.slice\n", id) &&
 	           !owner_cgroup_parse("0::/docker/" ID "0\n", id) && !owner_cgroup_parse("", id),
 	   "no container");
