@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include <stdio.h>
+#include <string.h>
+
+#include "agent/inventory/internal.h"
+#include "base/err.h"
+
+#define NETWORK_NAME_LETTERS "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-"
+
+/* The engine's objects of a container's networks; each without an answer is left out. */
+static json_t *networks_get(docker_t *docker, const json_t *listed)
+{
+	json_t *names = json_object_get(json_object_get(listed, "NetworkSettings"), "Networks");
+	json_t *networks = json_array(), *network, *value;
+	const char *name;
+	char path[300];
+
+	json_object_foreach(names, name, value)
+	{
+		/* A name that would need escapes: its address is told when the container runs. */
+		if (strspn(name, NETWORK_NAME_LETTERS) == strlen(name) && strlen(name) < 256) {
+			(void)snprintf(path, sizeof(path), DOCKER_API "/networks/%s", name);
+			network = NULL;
+			if (docker_get(docker, path, &network) == PR_OK) {
+				(void)json_array_append_new(networks, network);
+			}
+		}
+	}
+	return networks;
+}
+
+int coming_get(docker_t *docker, const char *id, const struct engine_facts *facts,
+               struct inventory_change *ret_change)
+{
+	json_t *list = NULL;
+	char path[256];
+
+	(void)snprintf(path, sizeof(path),
+	               DOCKER_API "/containers/json?all=1&filters="
+	                          "%%7B%%22id%%22%%3A%%5B%%22%s%%22%%5D%%7D",
+	               id);
+	int ret = docker_get(docker, path, &list);
+	if (ret != PR_OK) {
+		return ret;
+	}
+	const json_t *listed = json_array_get(list, 0);
+	json_t *networks = networks_get(docker, listed);
+	ret = container_coming_read(listed, networks, facts, ret_change);
+	json_decref(networks);
+	json_decref(list);
+	return ret;
+}
