@@ -184,7 +184,7 @@ static void test_events(void)
 	ok(looks == 11 && networks == 9 && gone == 7 && none == 19,
 	   "events: %u looks, %u with networks, %u removed, %u of no interest", looks, networks,
 	   gone, none);
-	ok(coming == 0, "its list is locked while one is started: none is announced");
+	ok(coming == 0, "none tells that one is about to run");
 	ok(connected == 1, "the one that was connected to a network is named");
 }
 

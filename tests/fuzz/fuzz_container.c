@@ -25,6 +25,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size_bytes)
 	if (container_event_read(json, facts.kind, id) == CONTAINER_GONE && strlen(id) != 64) {
 		abort();
 	}
+	if (container_coming_read(json, json, &facts, &change) == PR_OK) {
+		if (change.kind != INVENTORY_COMING || change.endpoint == NULL) {
+			abort();
+		}
+		inventory_change_done(&change);
+	}
 	if (container_read(json, &facts, &change) == PR_OK) {
 		if ((change.kind == INVENTORY_UP) != (change.endpoint != NULL) ||
 		    (change.kind == INVENTORY_UP && change.pid <= 0)) {
