@@ -95,6 +95,10 @@ group two   select name two
 mode enforce group build
 mode enforce group late
 mode enforce group crew
+group inhost select name inhost
+group inbuild select name inbuild
+mode enforce group inhost
+mode enforce group inbuild
 '
 all_rules='rule 10 allow from dweb to shop tcp/80
 rule 20 allow from pweb to dweb tcp/80
@@ -106,6 +110,9 @@ rule 70 allow from srv to pweb tcp/80
 rule 80 allow from srv to build tcp/80
 rule 90 allow from late to srv udp/53
 rule 91 allow from two to late tcp/80
+rule 92 allow from inhost to late tcp/80
+rule 93 allow from inbuild to late tcp/80
+rule 94 allow from srv to late tcp/80
 '
 policy_without() { # REGULAR-EXPRESSION of rules, or "none"
 	{
@@ -198,8 +205,15 @@ podman_run --pod crew --name one prt-busybox /bin/httpd -f -vv -p 80 -h /www
 podman_run --pod crew --name two prt-busybox /bin/sleep 1000
 lib_until 5 active one && lib_until 5 active two
 ok $? "a pod's containers are endpoints, each its own"
-is "$(lib_pr show one --json | grep -o '"interfaces":\[[^]]*\]')" \
-	"$(lib_pr show two --json | grep -o '"interfaces":\[[^]]*\]')" "with the pod's address"
+infra=$(lib_podman srv inspect -f '{{.Name}}' "$(lib_podman srv pod inspect -f '{{.InfraContainerID}}' crew)")
+interfaces() { shown "$1" | grep -o '"interfaces":\[[^]]*\]'; } # NAME
+[[ $(interfaces "$infra") = *172.31.0.* ]]
+ok $? "the address is its infra container's, $infra: $(interfaces "$infra" | grep -o '172.31.0.[0-9]*' | head -n 1)"
+is "$(interfaces one) $(interfaces two)" '"interfaces":[] "interfaces":[]' "the others are its guests"
+listens() { shown "$1" | grep -o '"service": *"[^"]*"' | grep -c "tcp/$2\""; } # NAME PORT
+listens_one() { [ "$(listens "$1" "$2")" = 1 ]; }
+lib_until 10 listens_one one 80
+is "$(listens one 80) $(listens two 80) $(listens "$infra" 80)" "1 0 0" "a listener is its container's alone"
 
 address_late=$(lib_podman srv inspect -f '{{.NetworkSettings.Networks.pnet.IPAddress}}' late)
 answers_late() { lib_podman srv logs late 2>&1 | grep -c 'response:'; }
@@ -210,6 +224,30 @@ ok $? "a pod's container in observe reaches a server"
 ! from_pod one
 ok $? "its neighbour in enforce does not, though network and address are the same"
 is "$(answers_late)" 1 "the server answered once"
+
+# Guests of the host and of the named namespace: by control group, both ways.
+podman_run --name inhost --network host prt-busybox /bin/httpd -f -vv -p 8088 -h /www
+podman_run --name inbuild --network "ns:/proc/$(lib_pid_of http-build)/ns/net" \
+	prt-busybox /bin/httpd -f -vv -p 81 -h /www
+lib_until 5 lib_enforced inhost && lib_until 5 lib_enforced inbuild
+ok $? "one in the host's network and one in the named namespace: endpoints, in enforce"
+lib_until 10 listens_one inhost 8088 && lib_until 10 listens_one inbuild 81
+is "$(listens inhost 8088) $(listens srv 8088) $(listens inbuild 81) $(listens build 81) $(listens build 80) $(listens inbuild 80)" \
+	"1 0 1 0 1 0" "listeners are told apart, also by the threads that look at the host and at Docker"
+guest() { lib_podman srv exec "$1" sh -c "$get $address_late 80" 2>/dev/null | grep -q '^HTTP'; }
+guest inhost && guest inbuild
+ok $? "each reaches a server by its own rule"
+from_srv "$address_late"
+ok $? "the host, in observe, goes on beside its guest"
+! from_build "$address_late"
+ok $? "the namespace has no rule, and does not"
+policy_without '9[23]'
+! guest inhost && ! guest inbuild
+ok $? "without their rules they do not"
+policy_without none
+lib_podman srv rm -f -t 0 inhost inbuild >/dev/null 2>&1
+lib_until 5 eval '! active inhost && ! active inbuild'
+ok $? "they have gone"
 
 # --- the namespace is made anew under its name ---
 
@@ -267,7 +305,8 @@ told() { # TEXT PYTHON-CONDITION over `joined(SRC, DST)`: both ends' events of a
 	END2
 	ok $? "$1"
 }
-for pair in 'dweb pweb' 'pweb dweb' 'pweb build' 'build pweb' 'build dweb' 'dweb build' 'two late'; do
+for pair in 'dweb pweb' 'pweb dweb' 'pweb build' 'build pweb' 'build dweb' 'dweb build' 'two late' \
+	'inhost late' 'inbuild late'; do
 	told "${pair/ / to }: both ends in one record, with the processes" \
 		"any(n['process']['name'] in ('busybox', 'curl') and f['process']['name'] == 'busybox'
 		 for n, f in joined('${pair% *}', '${pair#* }'))"
