@@ -294,10 +294,17 @@ lib_podman_run() { # lib_podman_run HOST: the service, which containers do not n
 }
 
 lib_podman_empty() { # HOST: remove its pods and containers, quickly
+	local id ids pids
 	[ -e "/run/netns/prt-$lib_name-$1" ] || return 0
+	ids=$(find "$lib_data/$1.podman/root/vfs-containers" -mindepth 1 -maxdepth 1 -type d -printf '%f\n')
 	lib_podman_words "$1"
 	timeout 20 "${lib_words[@]}" pod rm -fa -t 0 >/dev/null 2>&1
 	timeout 20 "${lib_words[@]}" rm -fa -t 0 >/dev/null 2>&1
+	for id in $ids; do # what it lost sight of, because it was killed in the middle
+		pids=$(grep -lF -- "libpod-$id" /proc/[0-9]*/cgroup 2>/dev/null | cut -d/ -f3)
+		# shellcheck disable=SC2086
+		[ -z "$pids" ] || kill -KILL $pids 2>/dev/null
+	done
 	# Podman leaves its own control groups behind; one that is in use does not go.
 	rmdir /sys/fs/cgroup/*/libpod_parent/conmon /sys/fs/cgroup/*/libpod_parent \
 		/sys/fs/cgroup/libpod_parent/conmon /sys/fs/cgroup/libpod_parent 2>/dev/null
