@@ -66,8 +66,8 @@ enum codec_type {
 	E(UNKNOWN, NO_NOTICE, 6, "the source's agent said nothing in time")                       \
 	E(UNKNOWN, NO_LISTENER, 7, "no process listens there")                                    \
 	E(UNKNOWN, MALFORMED, 8, "malformed packet")                                              \
-	E(UNKNOWN, ENDPOINT, 9, "which endpoint of its namespace it is cannot be told")           \
-	E(UNKNOWN, NEWBORN, 10, "not told yet, but a new container may have sent: ask again")       \
+	E(UNKNOWN, NEWBORN, 9, "not told yet, but a new container may have sent: ask again")        \
+	E(UNKNOWN, ENDPOINT, 10, "which endpoint of its namespace it is cannot be told")           \
 	E(JOIN, BOTH, 0, "both ends") E(JOIN, LATE, 1, "completes a row shown before")            \
 	E(JOIN, FAR_UNSEEN, 2, "far end not seen") E(JOIN, NEAR_UNSEEN, 3, "near end not seen")   \
 	E(JOIN, FAR_STRANGE, 4, "far end: no agent there")                                        \

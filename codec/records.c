@@ -95,7 +95,7 @@ static inline uint8_t limit_of(const char *unit)
 		{ "enum reporter", CODEC_REPORTER_BOUNDARY },
 		{ "enum event_verdict", CODEC_EVENT_VERDICT_WOULD_DENY },
 		{ "enum decided_by", CODEC_DECIDED_BY_BOUNDARY },
-		{ "enum unknown", CODEC_UNKNOWN_NEWBORN },
+		{ "enum unknown", CODEC_UNKNOWN_ENDPOINT },
 	};
 #pragma GCC unroll 16
 	for (size_t i = 0; i < PR_ARRAY_LEN(limits); i++) {

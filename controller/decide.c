@@ -213,16 +213,14 @@ static bool source_may_be_newborn(const struct decision *decision)
 {
 	const struct decide_context *context = decision->context;
 	const struct directory_endpoint *owner = NULL;
-	uint64_t since_ns =
-		context->now_ns > FLOW_NEWBORN_NS ? context->now_ns - FLOW_NEWBORN_NS : 0;
 
 	switch (directory_lookup(context->directory, decision->reporter,
 	                         &decision->request->wire_src, &owner)) {
 	case DIRECTORY_FOUND:
-		return directory_is_new(context->directory, &owner->policy.id, since_ns);
+		return directory_is_new(context->directory, &owner->policy.id, context->now_ns);
 	case DIRECTORY_AMBIGUOUS: /* one may have taken over from another that has just gone */
 		return directory_is_new(context->directory, &decision->reporter->policy.host_id,
-		                        since_ns);
+		                        context->now_ns);
 	case DIRECTORY_NONE:
 		break;
 	}

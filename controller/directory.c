@@ -351,11 +351,16 @@ static struct node *node_find(const directory_t *directory, const struct pr_uuid
 	return NULL;
 }
 
-bool directory_is_new(const directory_t *directory, const struct pr_uuid *id, uint64_t since_ns)
+bool directory_is_new(const directory_t *directory, const struct pr_uuid *id, uint64_t now_ns)
 {
 	const struct node *node = node_find(directory, id);
 
-	return node != NULL && node->new_ns != 0 && node->new_ns >= since_ns;
+	if (node == NULL || node->new_ns == 0) {
+		return false;
+	}
+	bool coming = node->endpoint.policy.kind == POLICY_CONTAINER &&
+	              node->endpoint.namespace_inode == 0 && !node->endpoint.stopped;
+	return now_ns - node->new_ns <= (coming ? DIRECTORY_COMING_NS : DIRECTORY_NEW_NS);
 }
 
 static void birth_note(directory_t *directory, const struct node *before, struct node *node)
@@ -364,7 +369,8 @@ static void birth_note(directory_t *directory, const struct node *before, struct
 
 	node->new_ns = before != NULL ? before->new_ns : 0;
 	if (endpoint->policy.kind == POLICY_HOST || endpoint->stopped ||
-	    (before != NULL && !before->endpoint.stopped)) {
+	    (before != NULL && !before->endpoint.stopped &&
+	     before->endpoint.namespace_inode == endpoint->namespace_inode)) {
 		return;
 	}
 	node->new_ns = directory->now_ns;

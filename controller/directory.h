@@ -18,6 +18,7 @@
 #include <stdint.h>
 
 #include "base/addr.h"
+#include "base/clock.h"
 #include "base/defs.h"
 #include "base/id.h"
 #include "codec/codec.h"
@@ -25,6 +26,8 @@
 
 #define DIRECTORY_ADDRESSES_MAX 4096 /* of one endpoint */
 #define DIRECTORY_LABELS_MAX    1024
+#define DIRECTORY_NEW_NS        (1 * PR_NS_PER_S)
+#define DIRECTORY_COMING_NS     (10 * PR_NS_PER_S)
 
 struct directory_address {
 	struct pr_addr addr;
@@ -50,8 +53,12 @@ void directory_destroy(directory_t **directory_p);
 
 /** What is put from now on is put at this time; 0, as at first: it has been there for long. */
 void directory_time_set(directory_t *directory, uint64_t now_ns);
-/** Has this container come, or run again, since then? A host: has a container of it? */
-bool directory_is_new(const directory_t *directory, const struct pr_uuid *id, uint64_t since_ns);
+/**
+ * May this container have begun to talk a moment ago? One that has come, run again or got another
+ * namespace within DIRECTORY_NEW_NS, or that has none yet (DIRECTORY_COMING_NS at most). A host:
+ * has a container of it come, and so on, within DIRECTORY_NEW_NS?
+ */
+bool directory_is_new(const directory_t *directory, const struct pr_uuid *id, uint64_t now_ns);
 
 /** Add or replace by id. Everything is copied. PR_ENOMEM: the old one stays. */
 int directory_put(directory_t *directory, const struct directory_endpoint *endpoint) _must_check_;

@@ -21,7 +21,6 @@
 
 #define FLOW_LIFE_NS       (5 * PR_NS_PER_S)
 #define FLOW_WAIT_NS       (50 * PR_NS_PER_MS)
-#define FLOW_NEWBORN_NS    (1 * PR_NS_PER_S) /* an endpoint is new: its near ends may be told late */
 #define FLOW_COUNT_MAX     65536
 #define FLOW_SAME_PORT_MAX 16 /* kept under one key and source port; the oldest goes */
 

@@ -19,6 +19,7 @@ struct model {
 struct answer {
 	uint64_t revision; /* 0: free */
 	struct pr_uuid endpoint;
+	char *called;
 	uint64_t changes; /* recorder_names_changes() then */
 	uint32_t *groups;
 	size_t count;
@@ -43,6 +44,13 @@ recorder_groups_t *recorder_groups_new(store_t *store, const recorder_names_t *n
 	return groups;
 }
 
+static void answer_done(struct answer *answer)
+{
+	free(answer->groups);
+	free(answer->called);
+	*answer = (struct answer){ 0 };
+}
+
 void recorder_groups_destroy(recorder_groups_t **groups_p)
 {
 	recorder_groups_t *groups = *groups_p;
@@ -53,7 +61,7 @@ void recorder_groups_destroy(recorder_groups_t **groups_p)
 		policy_model_destroy(&groups->models[i].model);
 	}
 	for (size_t i = 0; i < ANSWERS_MAX; i++) {
-		free(groups->answers[i].groups);
+		answer_done(&groups->answers[i]);
 	}
 	free(groups);
 	*groups_p = NULL;
@@ -153,7 +161,8 @@ static int answer_make(const policy_model_t *model, const codec_doc_t *doc, stru
 	struct policy_endpoint endpoint = {
 		.id = codec_doc_uuid(doc, CODEC_ENDPOINT_UUID),
 		.kind = is_host ? POLICY_HOST : POLICY_CONTAINER,
-		.name = codec_doc_text(doc, CODEC_ENDPOINT_NAME),
+		.name = answer->called[0] != '\0' ? answer->called
+		                                  : codec_doc_text(doc, CODEC_ENDPOINT_NAME),
 		.image = codec_doc_text(doc, CODEC_ENDPOINT_IMAGE),
 		.cgroup = codec_doc_text(doc, CODEC_ENDPOINT_CGROUP),
 		.host_id = codec_doc_uuid(doc, CODEC_ENDPOINT_HOST),
@@ -178,7 +187,7 @@ static int answer_make(const policy_model_t *model, const codec_doc_t *doc, stru
 }
 
 const char *recorder_groups_name(recorder_groups_t *groups, uint64_t revision,
-                                 const struct pr_uuid *endpoint, unsigned nth)
+                                 const struct pr_uuid *endpoint, const char *called, unsigned nth)
 {
 	const codec_doc_t *doc = recorder_names_find(groups->names, endpoint);
 	size_t at = (endpoint->bytes[15] ^ endpoint->bytes[3] ^ revision) % ANSWERS_MAX;
@@ -193,15 +202,16 @@ const char *recorder_groups_name(recorder_groups_t *groups, uint64_t revision,
 	}
 	uint64_t changes = recorder_names_changes(groups->names);
 	if (answer->revision != revision || answer->changes != changes ||
-	    !pr_uuid_equal(&answer->endpoint, endpoint)) {
+	    !pr_uuid_equal(&answer->endpoint, endpoint) || strcmp(answer->called, called) != 0) {
+		answer_done(answer);
 		struct answer made = { .revision = revision,
 			               .endpoint = *endpoint,
+			               .called = strdup(called),
 			               .changes = changes };
-		if (answer_make(model, doc, &made) != PR_OK) {
-			free(made.groups);
+		if (made.called == NULL || answer_make(model, doc, &made) != PR_OK) {
+			answer_done(&made);
 			return NULL;
 		}
-		free(answer->groups);
 		*answer = made;
 	}
 	return nth < answer->count ? policy_model_group(model, answer->groups[nth])->name : NULL;

@@ -3,8 +3,9 @@
 
 /**
  * @file
- * Which groups an endpoint is in, for queries: by the policy of the event's revision and what is
- * known of the endpoint now. Two policies and a few hundred answers are kept. One thread.
+ * Which groups an endpoint is in, for queries: by the policy of the event's revision, the name of
+ * the endpoint then and what else is known of it now. Two policies and a few hundred answers are
+ * kept. One thread.
  */
 
 #include <stdint.h>
@@ -26,6 +27,7 @@ void recorder_groups_look(recorder_groups_t *groups);
 /**
  * Name of the @p nth group (from 0) of an endpoint. NULL: no more; the endpoint, or the text of the
  * revision, is not known. Borrowed until the next call.
+ * @param called  Its name then; "": the one of now.
  */
 const char *recorder_groups_name(recorder_groups_t *groups, uint64_t revision,
-                                 const struct pr_uuid *endpoint, unsigned nth);
+                                 const struct pr_uuid *endpoint, const char *called, unsigned nth);

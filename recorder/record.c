@@ -95,8 +95,9 @@ static bool end_value(const struct recorder_record *record, enum policy_query_fi
 	bool second = is_dst && index == 1 && is_translated(event);
 
 	if (field - is_dst == POLICY_QUERY_SRC_GROUP) {
-		return is_text(recorder_groups_name(record->groups, event->revision, id, index),
-		               ret_value);
+		return is_text(
+			recorder_groups_name(record->groups, event->revision, id, end->name, index),
+			ret_value);
 	}
 	if (index > 0 && !second) {
 		return false;

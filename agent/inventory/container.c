@@ -294,8 +294,14 @@ int container_coming_read(const json_t *listed, const json_t *networks,
 	if (strlen(container_id) != 64 || name == NULL) {
 		return PR_EMALF;
 	}
-	if (strcmp(state, "created") != 0 && strcmp(state, "exited") != 0) {
+	if (strcmp(state, "running") == 0 || strcmp(state, "paused") == 0 ||
+	    strcmp(state, "restarting") == 0) {
 		return PR_ENOENT;
+	}
+	if (strcmp(state, "created") != 0 && strcmp(state, "exited") != 0) {
+		*ret_change = (struct inventory_change){ .kind = INVENTORY_DOWN,
+			                                 .id = pr_uuid_of_container(container_id) };
+		return PR_OK;
 	}
 	json_t *inspected =
 		json_pack("{s:s, s:s, s:s, s:{s:s, s:O*}, s:{s:o}}", "Id", container_id, "Name",
@@ -344,9 +350,10 @@ static enum container_news network_event(const json_t *actor, const char *action
 	if (is_id(id)) {
 		memcpy(ret_id, id, 65);
 	}
-	bool coming =
-		kind == INVENTORY_DOCKER && ret_id[0] != '\0' && strcmp(action, "connect") == 0;
-	return coming ? CONTAINER_COMING : CONTAINER_NETWORKS;
+	if (kind == INVENTORY_PODMAN || ret_id[0] == '\0') {
+		return CONTAINER_NETWORKS;
+	}
+	return strcmp(action, "connect") == 0 ? CONTAINER_ATTACHED : CONTAINER_DETACHED;
 }
 
 enum container_news container_event_read(const json_t *event, enum inventory_engine kind,
@@ -370,6 +377,9 @@ enum container_news container_event_read(const json_t *event, enum inventory_eng
 	memcpy(ret_id, id, 65);
 	if (is_one_of(action, removed)) {
 		return CONTAINER_GONE;
+	}
+	if (kind == INVENTORY_DOCKER && strcmp(action, "die") == 0) {
+		return CONTAINER_DOWN;
 	}
 	/* Podman says nothing of a network that is made. */
 	if (kind == INVENTORY_PODMAN && strcmp(action, "start") == 0) {

@@ -48,6 +48,7 @@ struct engine {
 	listeners_t *listeners;
 	struct running *running;
 	uint64_t refreshed_ns;
+	uint64_t followed_wall_ns; /* events since then are news */
 };
 
 static const char *kind_name(enum inventory_engine kind)
@@ -196,12 +197,12 @@ static void process_facts_add(const struct host_facts *host, struct inventory_ch
 	groups_add(change);
 }
 
-static void container_gone(engine_t *engine, const char *id)
+/* DOWN or GONE. */
+static void container_end(engine_t *engine, enum inventory_kind kind, const char *id)
 {
 	running_remove(engine, id);
 	guests_remove(engine->shared->guests, id);
-	push(engine,
-	     (struct inventory_change){ .kind = INVENTORY_GONE, .id = pr_uuid_of_container(id) });
+	push(engine, (struct inventory_change){ .kind = kind, .id = pr_uuid_of_container(id) });
 }
 
 /* Podman fails on one that it is just removing: a moment later it is gone, or well. */
@@ -228,7 +229,7 @@ static int container_refresh(engine_t *engine, docker_t *docker, const char *id)
 	}
 	int ret = container_inspect(docker, id, &inspected);
 	if (ret == PR_ENOENT) { /* gone between event and look */
-		container_gone(engine, id);
+		container_end(engine, INVENTORY_GONE, id);
 		return PR_OK;
 	}
 	if (ret == PR_EIO) { /* one that cannot be told hides no others */
@@ -347,35 +348,50 @@ static int list_all(engine_t *engine, docker_t *docker)
 	return ret;
 }
 
-/* In its groups before its first process begins to talk. False: it is not being started. */
-static bool container_announce(engine_t *engine, docker_t *docker, const char *id)
+/* A container's networks are there before its first process and go after its last. */
+static int attached_handle(engine_t *engine, docker_t *docker, bool attached, const char *id)
 {
 	struct inventory_change change;
 
-	if (coming_get(docker, id, &engine->facts, &change) != PR_OK) {
-		return false;
+	int listed = coming_look(docker, &engine->facts, id, &change);
+	if (listed == PR_OK && attached && change.kind == INVENTORY_COMING) {
+		push(engine, change);
+	} else if (listed == PR_OK) {
+		inventory_change_done(&change);
+		container_end(engine, INVENTORY_DOWN, id);
 	}
-	push(engine, change);
-	return true;
+	int ret = networks_refresh(engine, docker);
+	return ret == PR_OK && listed != PR_OK ? container_refresh(engine, docker, id) : ret;
+}
+
+/* What the list has told already is no news. */
+static bool is_fresh(const engine_t *engine, const json_t *event)
+{
+	json_int_t time_ns = json_integer_value(json_object_get(event, "timeNano"));
+
+	return time_ns > 0 && (uint64_t)time_ns >= engine->followed_wall_ns;
 }
 
 static int event_handle(engine_t *engine, docker_t *docker, const json_t *event)
 {
 	char id[65];
 	int ret = PR_OK;
-
 	enum container_news news = container_event_read(event, engine->facts.kind, id);
-	/* Its inspection would wait for the end of its start, and others with it. */
-	if (news == CONTAINER_COMING && container_announce(engine, docker, id)) {
-		id[0] = '\0';
+
+	if (news == CONTAINER_DOWN && !is_fresh(engine, event)) {
+		news = CONTAINER_LOOK;
 	}
 	switch (news) {
 	case CONTAINER_NONE:
 		break;
+	case CONTAINER_DOWN:
 	case CONTAINER_GONE:
-		container_gone(engine, id);
+		container_end(engine, news == CONTAINER_DOWN ? INVENTORY_DOWN : INVENTORY_GONE, id);
 		break;
-	case CONTAINER_COMING:
+	case CONTAINER_ATTACHED:
+	case CONTAINER_DETACHED:
+		ret = attached_handle(engine, docker, news == CONTAINER_ATTACHED, id);
+		break;
 	case CONTAINER_NETWORKS:
 		ret = networks_refresh(engine, docker);
 		if (ret == PR_OK && id[0] != '\0') {
@@ -400,6 +416,7 @@ static int engine_follow(engine_t *engine)
 {
 	_cleanup_(docker_destroy) docker_t *docker = NULL;
 	int ret = docker_open(engine->socket_path, engine->shared->stop_fd, &docker);
+	engine->followed_wall_ns = pr_clock_wall_ns();
 	if (ret == PR_OK) {
 		ret = kind_find(engine, docker);
 	}

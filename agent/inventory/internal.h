@@ -121,9 +121,9 @@ int container_read(const json_t *inspected, const struct engine_facts *facts,
 
 /**
  * Read an item of GET /containers/json?all=1, and for each of its networks an object of GET
- * /networks/NAME. Unlike GET /containers/ID/json both answer while the container is being started.
- * @retval PR_OK      @p ret_change is COMING.
- * @retval PR_ENOENT  It runs already, or is not about to.
+ * /networks/NAME.
+ * @retval PR_OK      @p ret_change is COMING, if it may be about to run; DOWN, if it is going.
+ * @retval PR_ENOENT  It runs.
  * @retval PR_EMALF   Not what the engine's API promises.
  */
 int container_coming_read(const json_t *listed, const json_t *networks,
@@ -135,10 +135,16 @@ enum container_news {
 	CONTAINER_NONE,
 	CONTAINER_LOOK,     /* at the container */
 	CONTAINER_NETWORKS, /* at the networks, then at the container if @p ret_id is not empty */
-	CONTAINER_COMING,   /* the same, unless it is about to run: then it is announced */
+	CONTAINER_ATTACHED, /* the same, but it may be about to run, */
+	CONTAINER_DETACHED, /* or be going */
+	CONTAINER_DOWN,     /* it stopped */
 	CONTAINER_GONE,     /* it was removed */
 };
-/** Read an event. @param ret_id  64 hex digits, or empty. */
+/**
+ * Read an event. Docker inspects a container only when it has started or taken it down: what its
+ * events tell of that is told without.
+ * @param ret_id  64 hex digits, or empty.
+ */
 enum container_news container_event_read(const json_t *event, enum inventory_engine kind,
                                          char ret_id[static 65]);
 
@@ -165,10 +171,6 @@ int docker_events_next(docker_t *docker, int wake_fd, int timeout_ms,
                        json_t **ret_event) _must_check_;
 
 /* coming.c */
-/**
- * Ask a Docker engine for a container that is being started: its addresses are there a tenth of a
- * second before its first process runs.
- * @retval PR_OK  @p ret_change is COMING. Otherwise it is not being started, or cannot be told yet.
- */
-int coming_get(docker_t *docker, const char *id, const struct engine_facts *facts,
-               struct inventory_change *ret_change) _must_check_;
+/** What container_coming_read() says of a container now, without waiting for the engine. */
+int coming_look(docker_t *docker, const struct engine_facts *facts, const char *id,
+                struct inventory_change *ret_change) _must_check_;

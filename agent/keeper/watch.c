@@ -323,6 +323,32 @@ static int slot_equip(watch_t *watch, uint32_t index, struct part_descriptors *d
 	return ret;
 }
 
+/* Bring an endpoint's namespace to the mode that it has to have, and say so. */
+static void mode_bring(watch_t *watch, const struct endpoint *endpoint)
+{
+	struct part_report report = report_of(PART_REPORT_MODE, &endpoint->id);
+	struct keeper_error error = { "" };
+	uint32_t index = endpoint->slot;
+
+	int ret = slot_state_set(watch, index, slot_mode(watch, index), &report, &error);
+	if (ret != PR_OK) {
+		report_failed(watch, &endpoint->id, index, ret, error.text);
+		return;
+	}
+	report_fill(watch, endpoint, &report);
+	watch->report(watch->report_arg, &report);
+}
+
+/*
+ * A container's new namespace is watched in observe at first: on the way to enforce it is open for
+ * KEEPER_SETTLE_MS anyway, and what it begins meanwhile is seen.
+ */
+static uint8_t mode_at_first(watch_t *watch, uint32_t index, bool new_slot, bool closed)
+{
+	return new_slot && !closed && !watch->slots[index].host ? CODEC_MODE_OBSERVE
+	                                                        : slot_mode(watch, index);
+}
+
 static void order_watch(watch_t *watch, const struct part_order *order)
 {
 	struct part_report report = report_of(PART_REPORT_OPENED, &order->endpoint);
@@ -351,7 +377,8 @@ static void order_watch(watch_t *watch, const struct part_order *order)
 			.guest = order->guest,
 		};
 		report.adopted = closed;
-		ret = slot_state_set(watch, index, slot_mode(watch, index), &report, &error);
+		ret = slot_state_set(watch, index, mode_at_first(watch, index, new_slot, closed),
+		                     &report, &error);
 	}
 	if (ret != PR_OK) {
 		descriptors_close(&report.descriptors);
@@ -364,45 +391,28 @@ static void order_watch(watch_t *watch, const struct part_order *order)
 	}
 	report_fill(watch, endpoint, &report);
 	watch->report(watch->report_arg, &report);
+	if (report.mode != slot_mode(watch, index)) {
+		mode_bring(watch, endpoint);
+	}
 }
 
 static void order_mode(watch_t *watch, const struct part_order *order)
 {
-	struct part_report report = report_of(PART_REPORT_MODE, &order->endpoint);
-	struct keeper_error error = { "" };
 	struct endpoint *endpoint = endpoint_find(watch, &order->endpoint);
 
 	if (endpoint == NULL || pr_uuid_is_null(&order->endpoint)) {
 		return; /* not watched: it says its mode when it comes */
 	}
 	endpoint->mode = order->mode;
-	uint32_t index = endpoint->slot;
-	int ret = slot_state_set(watch, index, slot_mode(watch, index), &report, &error);
-	if (ret != PR_OK) {
-		report_failed(watch, &order->endpoint, index, ret, error.text);
-		return;
-	}
-	report_fill(watch, endpoint, &report);
-	watch->report(watch->report_arg, &report);
+	mode_bring(watch, endpoint);
 }
 
 /* One of several went: who stays may need less than it did. */
 static void slot_relax(watch_t *watch, const struct endpoint *stays)
 {
-	struct part_report report = report_of(PART_REPORT_MODE, &stays->id);
-	struct keeper_error error = { "" };
-	uint32_t index = stays->slot;
-
-	if (slot_mode(watch, index) == mode_in_force(watch, index)) {
-		return;
+	if (slot_mode(watch, stays->slot) != mode_in_force(watch, stays->slot)) {
+		mode_bring(watch, stays);
 	}
-	int ret = slot_state_set(watch, index, slot_mode(watch, index), &report, &error);
-	if (ret != PR_OK) {
-		report_failed(watch, &stays->id, index, ret, error.text);
-		return;
-	}
-	report_fill(watch, stays, &report);
-	watch->report(watch->report_arg, &report);
 }
 
 static void order_forget(watch_t *watch, const struct part_order *order)

@@ -194,6 +194,9 @@ batch "near end in enforce" <<-'END'
 	alpha 127.0.0.1 9102 22017 root no
 END
 is "$(lib_capture_stop)" 0 "not one packet of what is denied came to beta"
+lib_pr explain beta 192.168.7.2 tcp/9101 >"$lib_data/explain.out" 2>&1
+[ $? -ne 0 ] && grep -q 'do not fare alike' "$lib_data/explain.out" && grep -q 'to one: allowed' "$lib_data/explain.out"
+ok $? "explain: an address of the host is also its guests': $(head -n 1 "$lib_data/explain.out")"
 judge "the events say which rule, at both ends" \
 	"22001 initiator one beta /bin/port_log root allowed 10" \
 	"22001 terminator one beta $log root allowed 10" \

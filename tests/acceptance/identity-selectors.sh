@@ -77,7 +77,8 @@ lib_recorder ctl
 lib_agent srv "$lib_run/srv.docker"
 lib_agent far
 lib_docker srv tag prt-busybox prt-gold
-lib_spawn http-far nsenter --net="/run/netns/prt-$lib_name-far" busybox httpd -f -vv -p 80 -h /tmp
+lib_spawn http-far nsenter --net="/run/netns/prt-$lib_name-far" \
+	busybox httpd -f -vv -p 80 -h "$lib_source/doc"
 front=172.31.7.10
 far=192.168.7.3
 cat >"$lib_data/compose.yml" <<-END
@@ -97,9 +98,11 @@ END
 cat >"$lib_data/policy" <<-END
 	mode observe default
 	mode enforce group front
+	mode enforce group named
 	mode enforce group client
 	mode enforce group far
 	group front  select compose.service front
+	group named  select name shop_front_1
 	group worker select compose.service worker
 	group client select name client-*
 	group tier   select label.tier gold
@@ -145,6 +148,19 @@ newborn client-6 far "$far" prt-busybox
 far_reached far
 ok $? "to another host, behind its own host's address, too"
 diag "each with its start and end in ms:$times"
+
+begin=$(now_ms)
+for i in 1 2 3 4 5 6 7 8; do
+	newborn "client-at-once-$i" "at-once-$i" "$front" prt-busybox &
+	births="${births:-} $!"
+done
+# shellcheck disable=SC2086
+wait $births
+good=0
+for i in 1 2 3 4 5 6 7 8; do
+	reached "at-once-$i" && good=$((good + 1))
+done
+is "$good" 8 "eight at the same time: each gets through ($(($(now_ms) - begin)) ms for all)"
 
 for not in 'other-1 name prt-busybox' 'other-2 label -l tier=golden prt-busybox' \
 	'other-3 image prt-busybox'; do
@@ -271,7 +287,8 @@ lives() { # QUERY: of how many of the two servers events are found
 	lib_pr events "$1" --json -n 0 2>/dev/null | grep -oE "${old:0:12}|${new:0:12}" | sort -u | wc -l
 }
 both() { [ "$(lives "$1")" = 2 ]; }
-for query in dst.name:shop_front_1 dst.compose.service:front compose.project:shop dst.image:prt-busybox; do
+# Compose renames what it makes anew before it removes it: it had its name then.
+for query in dst.name:shop_front_1 dst.group:named dst.compose.service:front compose.project:shop dst.image:prt-busybox; do
 	lib_until 5 both "$query"
 	is "$(lives "$query")" 2 "events of both servers are found by $query"
 done

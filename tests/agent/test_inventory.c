@@ -155,6 +155,9 @@ static void test_coming(const struct engine_facts *facts)
 	inventory_change_done(&coming);
 	ok(read_coming(LISTED("running"), networks, facts, &coming) == PR_ENOENT,
 	   "one that runs already is not");
+	ok(read_coming(LISTED("removing"), networks, facts, &coming) == PR_OK &&
+	           coming.kind == INVENTORY_DOWN && coming.endpoint == NULL,
+	   "one that is being removed is down");
 	ok(read_coming("{\"Id\":\"" ID "\",\"State\":\"created\"}", networks, facts, &coming) ==
 	           PR_EMALF,
 	   "no name");
@@ -178,6 +181,10 @@ static void test_events(void)
 	           id) == CONTAINER_LOOK &&
 	           strcmp(id, ID) == 0,
 	   "event: start");
+	ok(news_of("{\"Type\":\"container\",\"Action\":\"die\",\"Actor\":{\"ID\":\"" ID "\"}}",
+	           id) == CONTAINER_DOWN &&
+	           strcmp(id, ID) == 0,
+	   "event: it ends");
 	ok(news_of("{\"Type\":\"container\",\"Action\":\"destroy\",\"Actor\":{\"ID\":\"" ID "\"}}",
 	           id) == CONTAINER_GONE,
 	   "event: destroy");
@@ -189,12 +196,12 @@ static void test_events(void)
 	   "event: no id");
 	ok(news_of("{\"Type\":\"network\",\"Action\":\"connect\",\"Actor\":{\"ID\":\"" NET "\","
 	           "\"Attributes\":{\"container\":\"" ID "\"}}}",
-	           id) == CONTAINER_COMING &&
+	           id) == CONTAINER_ATTACHED &&
 	           strcmp(id, ID) == 0,
 	   "event: connected to a network, perhaps about to run");
 	ok(news_of("{\"Type\":\"network\",\"Action\":\"disconnect\",\"Actor\":{\"ID\":\"" NET "\","
 	           "\"Attributes\":{\"container\":\"" ID "\"}}}",
-	           id) == CONTAINER_NETWORKS &&
+	           id) == CONTAINER_DETACHED &&
 	           strcmp(id, ID) == 0,
 	   "event: disconnected from one");
 	ok(news_of("{\"Type\":\"network\",\"Action\":\"create\",\"Actor\":{\"ID\":\"" NET "\"}}",

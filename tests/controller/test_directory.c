@@ -181,6 +181,19 @@ static void test_stopped(void)
 	is("beta", "172.18.0.99", "none", "a stopped endpoint has no address");
 }
 
+#define S(seconds) ((seconds)*PR_NS_PER_S)
+
+static void put_in_namespace(uint64_t inode)
+{
+	struct directory_endpoint endpoint = { .policy = { .id = id_of("born"),
+		                                           .name = "born",
+		                                           .host_id = id_of("beta"),
+		                                           .kind = POLICY_CONTAINER },
+		                               .namespace_inode = inode };
+
+	ok(directory_put(directory, &endpoint) == PR_OK, "put in namespace %u", (unsigned)inode);
+}
+
 static void test_births(void)
 {
 	struct directory_endpoint stopped = { .policy = { .id = id_of("born"),
@@ -191,26 +204,33 @@ static void test_births(void)
 	struct pr_uuid alpha = id_of("alpha"), beta = id_of("beta");
 	const struct pr_uuid *born = &stopped.policy.id;
 
-	ok(!directory_is_new(directory, &beta, 0),
+	ok(!directory_is_new(directory, &beta, S(1)),
 	   "what came at a time that nobody knows is not new");
-	directory_time_set(directory, 1000);
-	PUT("born", "beta", 50, NET_B " 172.18.0.50/16 - eth0");
-	ok(directory_is_new(directory, born, 1000) && !directory_is_new(directory, born, 1001),
-	   "a new container is, since then");
-	ok(directory_is_new(directory, &beta, 1000) && !directory_is_new(directory, &beta, 1001) &&
-	           !directory_is_new(directory, &alpha, 0),
+	directory_time_set(directory, S(10));
+	put_in_namespace(0);
+	ok(directory_is_new(directory, born, S(20)) &&
+	           !directory_is_new(directory, born, S(20) + 1),
+	   "a container without a namespace is about to run, not for ever");
+	ok(directory_is_new(directory, &beta, S(11)) &&
+	           !directory_is_new(directory, &beta, S(11) + 1) &&
+	           !directory_is_new(directory, &alpha, S(10)),
 	   "its host has a new one, no other host has");
-	directory_time_set(directory, 2000);
-	PUT("born", "beta", 50, NET_B " 172.18.0.51/16 - eth0");
+	directory_time_set(directory, S(15));
+	put_in_namespace(7);
+	ok(directory_is_new(directory, born, S(16)) &&
+	           !directory_is_new(directory, born, S(16) + 1) &&
+	           directory_is_new(directory, &beta, S(16)),
+	   "one that runs is new for a second");
+	directory_time_set(directory, S(20));
+	put_in_namespace(7);
 	PUT("beta", "beta", 2, "global 192.0.2.2/24 - eth0", NET_B " 172.18.0.1/16 - br0");
-	ok(directory_is_new(directory, born, 1000) && !directory_is_new(directory, born, 2000) &&
-	           directory_is_new(directory, &beta, 1000) &&
-	           !directory_is_new(directory, &beta, 2000),
+	ok(!directory_is_new(directory, born, S(20)) && directory_is_new(directory, &beta, S(16)) &&
+	           !directory_is_new(directory, &beta, S(20)),
 	   "other news of them make it neither new nor old");
-	ok(directory_put(directory, &stopped) == PR_OK && !directory_is_new(directory, born, 2000),
+	ok(directory_put(directory, &stopped) == PR_OK && !directory_is_new(directory, born, S(20)),
 	   "nor does its end");
-	PUT("born", "beta", 50, NET_B " 172.18.0.51/16 - eth0");
-	ok(directory_is_new(directory, born, 2000) && directory_is_new(directory, &beta, 2000),
+	put_in_namespace(7);
+	ok(directory_is_new(directory, born, S(21)) && directory_is_new(directory, &beta, S(21)),
 	   "one that runs again is new");
 	directory_remove(directory, &stopped.policy.id);
 	directory_time_set(directory, 0);

@@ -26,7 +26,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size_bytes)
 		abort();
 	}
 	if (container_coming_read(json, json, &facts, &change) == PR_OK) {
-		if (change.kind != INVENTORY_COMING || change.endpoint == NULL) {
+		if ((change.kind == INVENTORY_COMING) != (change.endpoint != NULL)) {
 			abort();
 		}
 		inventory_change_done(&change);

@@ -346,6 +346,7 @@ static void test_groups(void)
 	open_all(&port, &peer);
 	row.event.src_endpoint = id_of(5);
 	row.event.dst_endpoint = id_of(6);
+	row.src.name = row.dst.name = ""; /* not known when it was stored */
 	tell(&port, &row.event.src_endpoint, "host", "srv1");
 	ok(matches(&port, &row, "src.group:servers") == 0,
 	   "groups of a revision that is not here are not known");
@@ -368,6 +369,12 @@ static void test_groups(void)
 	ok(matches(&port, &row, "src.group:servers") == 0 &&
 	           matches(&port, &row, "src.group:web") == 1,
 	   "a new name, other groups");
+	row.src.name = "srv1";
+	ok(matches(&port, &row, "src.group:servers") == 1 &&
+	           matches(&port, &row, "src.group:web") == 1,
+	   "but those of the name that it had then, where the event has one");
+	row.src.name = "db1";
+	ok(matches(&port, &row, "src.group:servers") == 0, "of that name, not of another");
 	row.event.revision = 8;
 	ok(matches(&port, &row, "src.group:web") == 0, "another revision, other groups");
 	close_all(&port);
