@@ -197,6 +197,7 @@ static int parts_new(agent_t *agent)
 		.spool_max_bytes = config->spool_bytes,
 		.requests_max = (uint32_t)config->questions_max,
 	};
+	const struct inventory_options watched = agent_config_inventory(config);
 	const struct book_outlet book = {
 		.context = agent,
 		.order = agent_order_give,
@@ -210,8 +211,8 @@ static int parts_new(agent_t *agent)
 		ret = speaker_new(agent->context, &options, &outlet, &agent->speaker);
 	}
 	if (ret == PR_OK) {
-		ret = book_new(&agent->identity.id, agent_config_docker_socket(config)[0] != '\0',
-		               &book, &agent->book);
+		ret = book_new(&agent->identity.id, inventory_sources(&watched), &book,
+		               &agent->book);
 	}
 	return ret;
 }
@@ -248,7 +249,8 @@ static int gate_open(agent_t *agent)
 	struct gate_kernel kernel;
 
 	owner_config_default(&owner);
-	owner.engine = agent_config_docker_socket(agent->config)[0] != '\0';
+	const struct inventory_options watched = agent_config_inventory(agent->config);
+	owner.engine = inventory_engines(&watched) > 0;
 	int ret = origin_open(agent);
 	if (ret == PR_OK) {
 		ret = owner_new(&owner, &agent->owner);
@@ -293,13 +295,10 @@ static int keeper_open_thread(agent_t *agent)
 static int inventory_open(agent_t *agent, char *name, size_t size_bytes)
 {
 	agent_name(agent->config, name, size_bytes);
-	const struct inventory_options options = {
-		.docker_socket = agent_config_docker_socket(agent->config),
-		.host = agent->identity.id,
-		.host_name = name,
-		.agent_version = PACKAGE_VERSION,
-		.utmp = agent_config_utmp(agent->config),
-	};
+	struct inventory_options options = agent_config_inventory(agent->config);
+	options.host = agent->identity.id;
+	options.host_name = name;
+	options.agent_version = PACKAGE_VERSION;
 	return inventory_start(&options, &agent->inventory);
 }
 

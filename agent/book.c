@@ -16,7 +16,10 @@ struct entry {
 	uint64_t start_ticks;
 	bool host_network, guest;
 	char container_id[65];
-	unsigned generation;                 /* of the listing that named it last */
+	char *path;                          /* file of a named namespace; NULL: by pid */
+	uint64_t inode;                      /* of that namespace */
+	uint8_t source;                      /* of the inventory, that named it last */
+	unsigned generation;                 /* of the source's listing that named it last */
 	bool watched;                        /* a WATCH order was sent */
 	bool failed;                         /* and the keeper could not do the last order */
 	char enforced[PART_TEXT_BYTES + 16]; /* what the keeper said last */
@@ -26,9 +29,12 @@ struct entry {
 struct book {
 	struct book_outlet outlet;
 	struct pr_uuid host;
-	bool has_engine;
-	bool listed; /* what runs was named once, or cannot be */
-	unsigned generation;
+	size_t source_count;
+	struct {
+		bool settled; /* it has listed, or is away */
+		unsigned generation;
+	} sources[INVENTORY_SOURCE_MAX];
+	bool listed;           /* what runs was named once, or cannot be */
 	struct entry *entries; /* the first is the host */
 	size_t count, capacity;
 	uint64_t retry_ns;
@@ -39,10 +45,13 @@ struct book {
 	size_t mode_count;
 };
 
-int book_new(const struct pr_uuid *host, bool has_engine, const struct book_outlet *outlet,
+int book_new(const struct pr_uuid *host, size_t sources, const struct book_outlet *outlet,
              book_t **ret_book)
 {
 	_cleanup_(book_destroy) book_t *book = calloc(1, sizeof(*book));
+	if (sources == 0 || sources > INVENTORY_SOURCE_MAX) {
+		return PR_EINVAL;
+	}
 	if (book == NULL) {
 		return PR_ENOMEM;
 	}
@@ -53,8 +62,7 @@ int book_new(const struct pr_uuid *host, bool has_engine, const struct book_outl
 	book->capacity = 64;
 	book->outlet = *outlet;
 	book->host = *host;
-	book->has_engine = has_engine;
-	book->listed = !has_engine;
+	book->source_count = sources;
 	book->entries[book->count++] = (struct entry){ .id = *host };
 	*ret_book = take_ptr(book);
 	return PR_OK;
@@ -68,6 +76,7 @@ void book_destroy(book_t **book_p)
 	}
 	for (size_t i = 0; i < book->count; i++) {
 		codec_doc_destroy(&book->entries[i].endpoint);
+		free(book->entries[i].path);
 	}
 	free(book->entries);
 	free(book->modes);
@@ -119,15 +128,18 @@ static void order_watch(book_t *book, struct entry *entry)
 	entry->mode = mode_of(book, &entry->id);
 	entry->watched = true;
 	entry->failed = false;
-	const struct part_order order = {
+	struct part_order order = {
 		.kind = PART_ORDER_WATCH,
 		.endpoint = entry->id,
 		.pid = entry->pid,
 		.start_ticks = entry->start_ticks,
+		.inode = entry->inode,
 		.is_host = entry->host_network || pr_uuid_equal(&entry->id, &book->host),
 		.guest = entry->guest,
 		.mode = entry->mode,
 	};
+	(void)snprintf(order.path, sizeof(order.path), "%s",
+	               entry->path != NULL ? entry->path : "");
 	book->outlet.order(book->outlet.context, &order);
 }
 
@@ -154,6 +166,7 @@ static void entry_remove(book_t *book, struct entry *entry, bool removed)
 
 	order_forget(book, entry);
 	codec_doc_destroy(&entry->endpoint);
+	free(entry->path);
 	*entry = book->entries[--book->count];
 	book->outlet.gone(book->outlet.context, &id, removed);
 }
@@ -179,7 +192,8 @@ static void container_coming(book_t *book, struct inventory_change *change)
 	if (entry == NULL || entry->watched) {
 		return; /* out of memory, or old news */
 	}
-	entry->generation = book->generation;
+	entry->source = change->source;
+	entry->generation = book->sources[change->source].generation;
 	endpoint_replace(entry, take_ptr(change->endpoint));
 	endpoint_say(book, entry);
 }
@@ -190,16 +204,20 @@ static void container_up(book_t *book, struct inventory_change *change)
 	if (entry == NULL) {
 		return; /* out of memory: the next listing names it again */
 	}
-	entry->generation = book->generation;
+	entry->source = change->source;
+	entry->generation = book->sources[change->source].generation;
 	endpoint_replace(entry, take_ptr(change->endpoint));
 	endpoint_say(book, entry);
-	if (entry->watched && entry->pid == change->pid &&
+	if (entry->watched && entry->pid == change->pid && entry->inode == change->inode &&
 	    entry->start_ticks == change->start_ticks) {
 		return;
 	}
 	order_forget(book, entry);
 	entry->pid = change->pid;
 	entry->start_ticks = change->start_ticks;
+	entry->inode = change->inode;
+	free(entry->path);
+	entry->path = take_ptr(change->path);
 	entry->host_network = change->host_network;
 	entry->guest = change->host_network || change->joined;
 	memcpy(entry->container_id, change->container_id, sizeof(entry->container_id));
@@ -228,11 +246,25 @@ static void book_listed(book_t *book)
 	}
 }
 
-static void listing_complete(book_t *book)
+/* One that another source named meanwhile is that one's. */
+static void listing_complete(book_t *book, uint8_t source)
 {
 	for (size_t i = book->count; i-- > 1;) {
-		if (book->entries[i].generation != book->generation) {
+		const struct entry *entry = &book->entries[i];
+		if (entry->source == source &&
+		    entry->generation != book->sources[source].generation) {
 			entry_remove(book, &book->entries[i], false);
+		}
+	}
+}
+
+/* A controller takes what is not named until the list is complete for gone. */
+static void source_settle(book_t *book, uint8_t source)
+{
+	book->sources[source].settled = true;
+	for (size_t i = 0; i < book->source_count; i++) {
+		if (!book->sources[i].settled) {
+			return;
 		}
 	}
 	book_listed(book);
@@ -243,13 +275,14 @@ void book_inventory(book_t *book, struct inventory_change *change)
 {
 	struct entry *entry = entry_find(book, &change->id);
 
+	if (change->source >= book->source_count) {
+		inventory_change_done(change);
+		return;
+	}
 	switch (change->kind) {
 	case INVENTORY_HOST:
 		endpoint_replace(&book->entries[0], take_ptr(change->endpoint));
 		endpoint_say(book, &book->entries[0]);
-		if (!book->has_engine) {
-			book->outlet.complete(book->outlet.context);
-		}
 		break;
 	case INVENTORY_COMING:
 		container_coming(book, change);
@@ -267,15 +300,15 @@ void book_inventory(book_t *book, struct inventory_change *change)
 		}
 		break;
 	case INVENTORY_SYNCED:
-		listing_complete(book);
+		listing_complete(book, change->source);
+		source_settle(book, change->source);
 		break;
 	case INVENTORY_ENGINE:
-		/* What the next listing does not name has gone meanwhile. Without an engine
-		 * the host alone is all there is to tell. */
+		/* What its next listing does not name has gone meanwhile. Without it the rest is
+		 * all there is to tell. */
 		if (!change->engine_up) {
-			book->generation++;
-			book_listed(book);
-			book->outlet.complete(book->outlet.context);
+			book->sources[change->source].generation++;
+			source_settle(book, change->source);
 		}
 		break;
 	}

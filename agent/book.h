@@ -35,8 +35,11 @@ struct book_outlet {
 	void (*lost)(void *context, const struct part_lost *lost);
 };
 
-/** @param host  The host's own endpoint; it is watched from the start. */
-int book_new(const struct pr_uuid *host, bool has_engine, const struct book_outlet *outlet,
+/**
+ * @param host     The host's own endpoint; it is watched from the start.
+ * @param sources  Of the inventory: all must have listed once, or be away, to be complete.
+ */
+int book_new(const struct pr_uuid *host, size_t sources, const struct book_outlet *outlet,
              book_t **ret_book) _must_check_;
 void book_destroy(book_t **book_p);
 
@@ -55,7 +58,7 @@ bool book_report(book_t *book, const struct part_report *report);
 void book_turn(book_t *book, uint64_t now_ns);
 /** A container's first process, as the inventory named it. */
 struct book_container {
-	const char *container_id; /* borrowed until the next change */
+	const char *container_id; /* borrowed until the next change; empty: a named namespace */
 	int32_t pid;
 	uint64_t start_ticks;
 };

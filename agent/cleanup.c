@@ -47,36 +47,41 @@ static void place_clean(struct cleanup *cleanup, const struct keeper_place *plac
 	}
 }
 
-/* Returns false when the listing is over. */
+/* True: the change's source has nothing more to list. */
 static bool change_clean(struct cleanup *cleanup, struct inventory_change *change)
 {
 	if (change->kind == INVENTORY_UP && !change->host_network) {
-		struct keeper_place place = { .pid = change->pid };
+		struct keeper_place place = { .pid = change->pid, .path = change->path };
 		char name[160];
 		(void)snprintf(name, sizeof(name), "container %.120s",
 		               codec_doc_text(change->endpoint, CODEC_ENDPOINT_NAME));
 		place_clean(cleanup, &place, name);
 	}
-	bool more = change->kind != INVENTORY_SYNCED && change->kind != INVENTORY_ENGINE;
+	bool over = change->kind == INVENTORY_SYNCED ||
+	            (change->kind == INVENTORY_ENGINE && !change->engine_up);
 	inventory_change_done(change);
-	return more;
+	return over;
 }
 
-static int containers_clean(struct cleanup *cleanup, const char *docker_socket)
+static int containers_clean(struct cleanup *cleanup, const struct agent_config *config)
 {
 	_cleanup_(inventory_destroy) inventory_t *inventory = NULL;
-	const struct inventory_options options = { .docker_socket = docker_socket,
-		                                   .agent_version = PACKAGE_VERSION };
-	uint64_t end_ns = pr_clock_monotonic_ns() + LISTING_NS;
+	struct inventory_options options = agent_config_inventory(config);
+	bool over[INVENTORY_SOURCE_MAX] = { false };
+	size_t left = inventory_sources(&options);
 
+	options.agent_version = PACKAGE_VERSION;
+	uint64_t end_ns = pr_clock_monotonic_ns() + LISTING_NS;
 	int ret = inventory_start(&options, &inventory);
-	while (ret == PR_OK && pr_clock_monotonic_ns() < end_ns) {
+	while (ret == PR_OK && left > 0 && pr_clock_monotonic_ns() < end_ns) {
 		struct pollfd ready = { .fd = inventory_fd(inventory), .events = POLLIN };
 		struct inventory_change change;
 		(void)poll(&ready, 1, 200);
 		while (inventory_next(inventory, &change) == PR_OK) {
-			if (!change_clean(cleanup, &change)) {
-				return PR_OK;
+			uint8_t source = change.source;
+			if (change_clean(cleanup, &change) && !over[source]) {
+				over[source] = true;
+				left--;
 			}
 		}
 	}
@@ -97,12 +102,9 @@ int agent_rules_remove(const struct agent_config *config, struct agent_problem *
 	cleanup.config.host = true;
 	place_clean(&cleanup, &host, "this host");
 	cleanup.config.host = false;
-	if (agent_config_docker_socket(config)[0] != '\0') {
-		int ret = containers_clean(&cleanup, agent_config_docker_socket(config));
-		if (ret != PR_OK) {
-			return agent_fail(ret_problem, ret, "list of containers: %s",
-			                  pr_strerror(ret));
-		}
+	int ret = containers_clean(&cleanup, config);
+	if (ret != PR_OK) {
+		return agent_fail(ret_problem, ret, "list of containers: %s", pr_strerror(ret));
 	}
 	if (cleanup.first_error != PR_OK) {
 		return agent_fail(ret_problem, cleanup.first_error,

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "agent/config.h"
@@ -29,6 +30,14 @@ const struct pr_conf_row agent_config_rows[] = {
 	    "Address to connect from. Empty: the kernel's choice."),
 	ROW("docker_socket", PR_CONF_STRING, docker_socket, 0, 0, "/var/run/docker.sock", NULL,
 	    "The Docker engine's socket; none: no engine on this host."),
+	ROW("podman_socket", PR_CONF_LIST, podman_sockets, 0, INVENTORY_PODMAN_MAX,
+	    "/run/podman/podman.sock", NULL,
+	    "Socket of `podman system service` or of Debian's podman.socket. May be repeated. "
+	    "Empty: no such engine. One that is not there is tried again, as Docker's is."),
+	ROW("namespace", PR_CONF_LIST, namespaces, 0, INVENTORY_NAMESPACE_MAX, "", NULL,
+	    "A network namespace that is an endpoint of its own: NAME PATH, for example build "
+	    "/run/netns/build. May be repeated. With the word global behind: its addresses mean "
+	    "the same on every host."),
 	ROW("utmp", PR_CONF_STRING, utmp, 0, 0, "/var/run/utmp", NULL,
 	    "Where login sessions are read; none: they are not."),
 	ROW("queue", PR_CONF_UINT, queue, 0, 65535, "7400", NULL,
@@ -69,6 +78,49 @@ const struct pr_conf_row agent_config_rows[] = {
 
 const size_t agent_config_row_count = PR_ARRAY_LEN(agent_config_rows);
 
+static int podman_check(const struct pr_conf_list *sockets, struct pr_conf_error *ret_error)
+{
+	for (size_t i = 0; i < sockets->count; i++) {
+		const char *path = sockets->items[i];
+		bool again = false;
+		for (size_t j = 0; j < i; j++) {
+			again = again || strcmp(path, sockets->items[j]) == 0;
+		}
+		if (path[0] != '/' || again) {
+			(void)snprintf(ret_error->text, sizeof(ret_error->text),
+			               "podman_socket '%.200s' %s", path,
+			               again ? "is given twice" : "must be an absolute path");
+			return PR_ECONF;
+		}
+	}
+	return PR_OK;
+}
+
+static int namespaces_check(const struct pr_conf_list *lines, struct pr_conf_error *ret_error)
+{
+	struct inventory_namespace *named = calloc(lines->count + 1, sizeof(*named));
+	const char *why = "";
+	int ret = named != NULL ? PR_OK : PR_ENOMEM;
+
+	for (size_t i = 0; ret == PR_OK && i < lines->count; i++) {
+		ret = inventory_namespace_read(lines->items[i], &named[i], &why);
+		for (size_t j = 0; ret == PR_OK && j < i; j++) {
+			bool name = strcmp(named[j].name, named[i].name) == 0;
+			if (name || strcmp(named[j].path, named[i].path) == 0) {
+				why = name ? "has a name that is given twice"
+				           : "has a path that is given twice";
+				ret = PR_EINVAL;
+			}
+		}
+		if (ret != PR_OK) {
+			(void)snprintf(ret_error->text, sizeof(ret_error->text),
+			               "namespace '%.300s' %s", lines->items[i], why);
+		}
+	}
+	free(named);
+	return ret == PR_EINVAL ? PR_ECONF : ret;
+}
+
 int agent_config_check(const struct agent_config *config, struct pr_conf_error *ret_error)
 {
 	const char *wrong = NULL;
@@ -85,19 +137,22 @@ int agent_config_check(const struct agent_config *config, struct pr_conf_error *
 	} else if (config->name != NULL && strlen(config->name) > 200) {
 		wrong = "name must be at most 200 bytes";
 	}
-	if (wrong == NULL) {
-		return PR_OK;
+	if (wrong != NULL) {
+		(void)snprintf(ret_error->text, sizeof(ret_error->text), "%s", wrong);
+		return PR_ECONF;
 	}
-	(void)snprintf(ret_error->text, sizeof(ret_error->text), "%s", wrong);
-	return PR_ECONF;
+	int ret = podman_check(&config->podman_sockets, ret_error);
+	return ret == PR_OK ? namespaces_check(&config->namespaces, ret_error) : ret;
 }
 
-const char *agent_config_utmp(const struct agent_config *config)
+struct inventory_options agent_config_inventory(const struct agent_config *config)
 {
-	return config->utmp[0] == '/' ? config->utmp : "";
-}
-
-const char *agent_config_docker_socket(const struct agent_config *config)
-{
-	return config->docker_socket[0] == '/' ? config->docker_socket : "";
+	return (struct inventory_options){
+		.docker_socket = config->docker_socket[0] == '/' ? config->docker_socket : "",
+		.podman_sockets = (const char *const *)config->podman_sockets.items,
+		.podman_count = config->podman_sockets.count,
+		.namespaces = (const char *const *)config->namespaces.items,
+		.namespace_count = config->namespaces.count,
+		.utmp = config->utmp[0] == '/' ? config->utmp : "",
+	};
 }

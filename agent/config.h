@@ -7,6 +7,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "agent/inventory/inventory.h"
 #include "base/conf.h"
 #include "base/defs.h"
 
@@ -18,6 +19,8 @@ struct agent_config {
 	char *authority_key;
 	char *source;
 	char *docker_socket;
+	struct pr_conf_list podman_sockets;
+	struct pr_conf_list namespaces; /* "NAME PATH [global]" */
 	char *utmp;
 	uint64_t queue, log_group;
 	uint64_t mark_mask, mark_allow, mark_reject;
@@ -32,11 +35,8 @@ struct agent_config {
 extern const struct pr_conf_row agent_config_rows[];
 extern const size_t agent_config_row_count;
 
-/** The engine's socket; "" when there is none. */
-const char *agent_config_docker_socket(const struct agent_config *config);
-
-/** Where login sessions are read; "": they are not. */
-const char *agent_config_utmp(const struct agent_config *config);
+/** What is to be watched on this host; borrows from @p config. Nothing else is set. */
+struct inventory_options agent_config_inventory(const struct agent_config *config);
 
 /**
  * What one row alone cannot check.

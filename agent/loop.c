@@ -24,13 +24,12 @@
 
 /* ---- the keeper's reports ---- */
 
-/* Its processes are known by their control groups. */
+/* Its processes are known by their control groups; a named namespace's, by having none. */
 static void member_take(agent_t *agent, const struct part_report *report)
 {
 	struct book_container container;
 
-	if (!book_container(agent->book, &report->endpoint, &container) ||
-	    container.container_id[0] == '\0') {
+	if (!book_container(agent->book, &report->endpoint, &container)) {
 		return;
 	}
 	const struct owner_member_options member = { .slot = report->slot,
@@ -176,10 +175,10 @@ static void inventory_drain(agent_t *agent)
 	for (unsigned i = 0;
 	     i < CHANGES_A_TURN && inventory_next(agent->inventory, &change) == PR_OK; i++) {
 		if (change.kind == INVENTORY_ENGINE) {
-			if (change.engine_up) {
-				log_info("the Docker engine answers");
+			if (change.engine_up || change.expected) {
+				log_info("%s", change.text);
 			} else {
-				log_warn("no Docker engine, trying on: %s", change.text);
+				log_warn("%s", change.text);
 			}
 		}
 		book_inventory(agent->book, &change);

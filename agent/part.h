@@ -28,6 +28,7 @@
 #define PART_NAMESPACE_MAX 1024 /* network namespaces of one agent */
 #define PART_LIFELINE_MAX  64
 #define PART_TEXT_BYTES    192
+#define PART_PATH_BYTES    200
 
 /** One exempt service: packets to (out) or from (in) these are passed and marked without asking. */
 struct part_lifeline {
@@ -51,7 +52,7 @@ struct part_flow {
 };
 
 enum part_order_kind {
-	PART_ORDER_WATCH,    /* open the namespace of @pid and install rules for @mode */
+	PART_ORDER_WATCH,    /* open the namespace of @pid or @path, install rules for @mode */
 	PART_ORDER_MODE,     /* change the mode of an endpoint's namespace */
 	PART_ORDER_FORGET,   /* the endpoint stopped: close descriptors */
 	PART_ORDER_LIFELINE, /* replace the lifeline of the host's namespace */
@@ -62,11 +63,13 @@ struct part_order {
 	enum part_order_kind kind;
 	struct pr_uuid endpoint;
 	uint64_t start_ticks; /* WATCH: start time of pid (field 22 of /proc/PID/stat); 0: any */
-	int32_t pid;          /* WATCH: a process in the namespace; 0: our own (the host's) */
+	int32_t pid;          /* WATCH: a process in the namespace; 0: by path */
+	uint64_t inode;       /* WATCH by path: of the namespace that is meant; 0: any */
 	bool is_host;         /* WATCH: it is the host's namespace */
 	bool guest;           /* WATCH: it lives in another endpoint's namespace */
 	bool remove;          /* STOP */
 	uint8_t mode;         /* WATCH, MODE: enum CODEC_MODE_* */
+	char path[PART_PATH_BYTES]; /* WATCH: file of the namespace; "": our own (the host's) */
 	uint32_t lifeline_count;
 	struct part_lifeline lifeline[PART_LIFELINE_MAX];
 };

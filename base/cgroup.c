@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/cgroup.h"
+#include "base/defs.h"
 
 #define ID_DIGITS (PR_CGROUP_ID_BYTES - 1)
 #define DELETED   " (deleted)" /* behind a path whose group has been removed */
@@ -201,12 +202,23 @@ static bool is_digit(char c)
 	return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f');
 }
 
-static bool is_monitor(const char *text, const char *digits)
+/*
+ * Monitors ("libpod-conmon-ID.scope"), and Podman's pods in front of their containers
+ * ("libpod_parent/ID/libpod-ID", "libpod_pod_ID.slice/libpod-ID.scope"), have ids in their names
+ * and are no containers.
+ */
+static bool is_other(const char *text, const char *digits)
 {
-	static const char conmon[] = "conmon-";
-	size_t length = sizeof(conmon) - 1;
+	static const char *const before[] = { "conmon-", "libpod_parent/", "libpod_pod_" };
 
-	return (size_t)(digits - text) >= length && memcmp(digits - length, conmon, length) == 0;
+	for (size_t i = 0; i < PR_ARRAY_LEN(before); i++) {
+		size_t length = strlen(before[i]);
+		if ((size_t)(digits - text) >= length &&
+		    memcmp(digits - length, before[i], length) == 0) {
+			return true;
+		}
+	}
+	return false;
 }
 
 const char *pr_cgroup_guess(const char *text, char ret_id[PR_CGROUP_ID_BYTES])
@@ -219,7 +231,7 @@ const char *pr_cgroup_guess(const char *text, char ret_id[PR_CGROUP_ID_BYTES])
 			continue;
 		}
 		bool ends = *at == '\0' || *at == '\n' || *at == '/' || *at == '.' || *at == ' ';
-		if (run == ID_DIGITS && ends && !is_monitor(text, at - ID_DIGITS)) {
+		if (run == ID_DIGITS && ends && !is_other(text, at - ID_DIGITS)) {
 			memcpy(ret_id, at - ID_DIGITS, ID_DIGITS);
 			ret_id[ID_DIGITS] = '\0';
 			return at;

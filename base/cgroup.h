@@ -48,7 +48,7 @@ void pr_cgroup_shown(const char *own, char *ret_path, size_t size_bytes);
 /**
  * The next id that a group on the way is named after, as engines do it: a guess that may say that a
  * process is some container's, never which endpoint it is. Monitors of engines (conmon) are outside
- * their container.
+ * their container; a pod is no container.
  *
  * @return Where to look for another one; NULL: there is none (any more).
  */

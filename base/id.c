@@ -35,6 +35,15 @@ struct pr_uuid pr_uuid_of_bytes(const char *kind, const void *data, size_t size_
 	return id;
 }
 
+struct pr_uuid pr_uuid_of_namespace(const struct pr_uuid *host, const char *name)
+{
+	struct pr_uuid of_host = pr_uuid_of_bytes("namespace", host->bytes, sizeof(host->bytes));
+	struct pr_uuid id;
+
+	uuid_generate_sha1(id.bytes, of_host.bytes, name, strlen(name));
+	return id;
+}
+
 const char *pr_uuid_format(const struct pr_uuid *id, char text[static PR_UUID_TEXT_BYTES])
 {
 	uuid_unparse_lower(id->bytes, text);

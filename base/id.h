@@ -27,6 +27,12 @@ struct pr_uuid pr_uuid_new(void);
 /** UUIDv5 of a full, 64 hex digit container ID; any other text is hashed as it is. */
 struct pr_uuid pr_uuid_of_container(const char *container_id);
 
+/**
+ * UUIDv5 of a network namespace that a host's configuration names: the same after a restart, and
+ * when the namespace is made anew under that name.
+ */
+struct pr_uuid pr_uuid_of_namespace(const struct pr_uuid *host, const char *name);
+
 /** UUIDv5 of any bytes under our namespace; @p kind keeps uses apart ("exe", "network"). */
 struct pr_uuid pr_uuid_of_bytes(const char *kind, const void *data, size_t size_bytes);
 

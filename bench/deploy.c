@@ -191,11 +191,10 @@ pid_t deploy_agent(struct deploy *deploy, const char *space, const char *name, c
 	const char *folder = stage_folder(deploy->stage);
 
 	(void)snprintf(conf, sizeof(conf), "%s.conf", name);
-	int ret = file_write(deploy, conf, "state_directory = %s/%s\nname = %s\n%s%s", folder, name,
-	                     name,
-	                     settings != NULL && strstr(settings, "docker_socket") != NULL
-	                             ? ""
-	                             : "docker_socket = none\n",
+	bool engine = settings != NULL && strstr(settings, "docker_socket") != NULL;
+	int ret = file_write(deploy, conf,
+	                     "state_directory = %s/%s\nname = %s\n%spodman_socket =\n%s", folder,
+	                     name, name, engine ? "" : "docker_socket = none\n",
 	                     settings != NULL ? settings : "");
 	if (ret == PR_OK) {
 		ret = enroll(deploy, space, "agent", name);

@@ -241,6 +241,12 @@ int codec_doc_encode_behind(const codec_doc_t *doc, const uint8_t *before, size_
  */
 int codec_doc_decode(const uint8_t *data, size_t size_bytes, codec_doc_t **ret_doc) _must_check_;
 
+/**
+ * May the agent of @p host speak for it? ENDPOINT messages: of the host itself, and of what lives
+ * there under the UUID that follows from its container id or, without one, from host and name.
+ */
+bool codec_endpoint_is_of(const codec_doc_t *endpoint, const struct pr_uuid *host);
+
 /* ---- joining: what agent, recorder and command line send with a one-time token ---- */
 
 /** The answer to a newcomer. */

@@ -108,11 +108,10 @@ static int check_owner(struct call *call, const struct pr_uuid *id)
 	if (pr_uuid_equal(id, &host)) {
 		return PR_OK;
 	}
-	const char *container = codec_doc_text(document, CODEC_ENDPOINT_CONTAINER_ID);
-	struct pr_uuid expected = pr_uuid_of_container(container);
-	if (container[0] == '\0' || !pr_uuid_equal(id, &expected)) {
+	if (!codec_endpoint_is_of(document, &host)) {
 		return call_fail(call, PR_EPERM,
-		                 "endpoint: the uuid is not the one of its container id");
+		                 "endpoint: the uuid is not the one of its container id, or of its "
+		                 "name where it has none");
 	}
 	const struct directory_endpoint *known = directory_find(call->admin->view.directory, id);
 	if (known != NULL && !pr_uuid_equal(&known->agent, agent) &&

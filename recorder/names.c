@@ -163,28 +163,11 @@ void recorder_names_destroy(recorder_names_t **names_p)
 	*names_p = NULL;
 }
 
-/* A host tells of itself and of containers on it, whose UUID follows from their ID. */
-static bool may_tell(const struct pr_uuid *agent, const codec_doc_t *doc)
-{
-	struct pr_uuid id = codec_doc_uuid(doc, CODEC_ENDPOINT_UUID);
-	struct pr_uuid host = codec_doc_uuid(doc, CODEC_ENDPOINT_HOST);
-	const char *container_id = codec_doc_text(doc, CODEC_ENDPOINT_CONTAINER_ID);
-
-	if (pr_uuid_equal(&id, agent)) {
-		return true;
-	}
-	if (container_id[0] == '\0' || !pr_uuid_equal(&host, agent)) {
-		return false;
-	}
-	struct pr_uuid expected = pr_uuid_of_container(container_id);
-	return pr_uuid_equal(&id, &expected);
-}
-
 int recorder_names_put(recorder_names_t *names, const struct pr_uuid *agent, const codec_doc_t *doc)
 {
 	_cleanup_(name_destroy) struct name *name = NULL;
 
-	if (!may_tell(agent, doc)) {
+	if (!codec_endpoint_is_of(doc, agent)) {
 		return PR_EROLE;
 	}
 	int err = name_new(agent, doc, &name);

@@ -8,6 +8,7 @@
 #	dependencies_unpack FOLDER PACKAGES...		FOLDER/root then holds them
 #	dependencies_unpack_engine FOLDER		FOLDER/root then holds the engine, FOLDER/env
 #							what to source before running it
+#	dependencies_unpack_podman FOLDER		the same of Podman
 
 # shellcheck disable=SC2034
 DEPENDENCIES_build='gcc make libc6-dev autoconf automake pkgconf libzmq3-dev libczmq-dev libmsgpack-dev
@@ -28,6 +29,9 @@ DEPENDENCIES_bench='iproute2 iptables conntrack procps util-linux'
 # Whoever has them from elsewhere keeps those.
 command -v npm >/dev/null || DEPENDENCIES_bench="$DEPENDENCIES_bench nodejs npm"
 DEPENDENCIES_ENGINE='docker.io containerd runc tini'
+# runc, not crun: that one refuses hosts with both kinds of control groups.
+DEPENDENCIES_PODMAN='podman conmon runc netavark aardvark-dns golang-github-containers-common
+	golang-github-containers-image'
 
 # Elsewhere only in the test of this file.
 DEPENDENCIES_POLICY=${DEPENDENCIES_POLICY:-/usr/sbin/policy-rc.d}
@@ -195,18 +199,19 @@ dependencies_unpack() { # FOLDER PACKAGES...: fetch and unpack into FOLDER/root
 	done
 }
 
-# Unpack a Docker engine under FOLDER, once: nothing is installed, started or enabled.
-dependencies_unpack_engine() { # FOLDER
-	local folder=$1 libraries
+# Unpack an engine under FOLDER, once, with the libraries that this machine lacks: nothing is
+# installed, started or enabled.
+dependencies_unpack_once() { # FOLDER NAME PROGRAM PACKAGES...
+	local folder=$1 name=$2 program=$3 libraries package
+	shift 3
 	mkdir -p "$folder" || return 1
 	folder=$(cd "$folder" && pwd)
-	if [ -e "$folder/env" ] && [ -x "$folder/root/usr/sbin/dockerd" ]; then
+	if [ -e "$folder/env" ] && [ -x "$folder/root/$program" ]; then
 		return 0
 	fi
 	rm -rf "$folder/debs" "$folder/root"
-	# shellcheck disable=SC2086
-	if ! dependencies_unpack "$folder" $DEPENDENCIES_ENGINE >"$folder/unpack.log" 2>&1; then
-		echo "the Docker engine could not be fetched, log: $folder/unpack.log" >&2
+	if ! dependencies_unpack "$folder" "$@" >"$folder/unpack.log" 2>&1; then
+		echo "$name could not be fetched, log: $folder/unpack.log" >&2
 		return 1
 	fi
 	if [ -n "$(dependencies_engine_lacks "$folder/root")" ]; then
@@ -220,9 +225,19 @@ dependencies_unpack_engine() { # FOLDER
 	fi
 	libraries=$(dependencies_engine_lacks "$folder/root")
 	if [ -n "$libraries" ]; then
-		echo "the Docker engine lacks these libraries:" $libraries >&2
+		echo "$name lacks these libraries:" $libraries >&2
 		return 1
 	fi
 	printf 'export PATH=%s/root/usr/sbin:%s/root/usr/bin:$PATH\nexport LD_LIBRARY_PATH=%s\n' \
 		"$folder" "$folder" "$(dependencies_engine_libraries "$folder/root")" >"$folder/env"
+}
+
+dependencies_unpack_engine() { # FOLDER
+	# shellcheck disable=SC2086
+	dependencies_unpack_once "$1" 'the Docker engine' usr/sbin/dockerd $DEPENDENCIES_ENGINE
+}
+
+dependencies_unpack_podman() { # FOLDER
+	# shellcheck disable=SC2086
+	dependencies_unpack_once "$1" Podman usr/bin/podman $DEPENDENCIES_PODMAN
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * A container that is being started: the engine has given it its networks a tenth of a second
+ * A container that is being started: Docker has given it its networks a tenth of a second
  * before its first process runs. Told then, it is in its groups when that begins to talk. An
  * inspection would wait for the end of the start; the list and the networks answer meanwhile.
  */
@@ -19,7 +19,7 @@ static json_t *networks_get(docker_t *docker, const json_t *listed)
 	json_t *names = json_object_get(json_object_get(listed, "NetworkSettings"), "Networks");
 	json_t *networks = json_array(), *network, *value;
 	const char *name;
-	char path[NETWORK_NAME_MAX_BYTES + sizeof("/networks/")];
+	char path[NETWORK_NAME_MAX_BYTES + sizeof(DOCKER_API "/networks/")];
 
 	json_object_foreach(names, name, value)
 	{
@@ -28,7 +28,7 @@ static json_t *networks_get(docker_t *docker, const json_t *listed)
 		    strspn(name, NETWORK_NAME_LETTERS) != strlen(name)) {
 			continue;
 		}
-		(void)snprintf(path, sizeof(path), "/networks/%s", name);
+		(void)snprintf(path, sizeof(path), DOCKER_API "/networks/%s", name);
 		network = NULL;
 		if (docker_get(docker, path, &network) == PR_OK) {
 			(void)json_array_append_new(networks, network);
@@ -37,7 +37,7 @@ static json_t *networks_get(docker_t *docker, const json_t *listed)
 	return networks;
 }
 
-int coming_look(docker_t *docker, const struct host_facts *facts, const char *id,
+int coming_look(docker_t *docker, const struct engine_facts *facts, const char *id,
                 struct inventory_change *ret_change)
 {
 	json_t *list = NULL;
@@ -47,7 +47,8 @@ int coming_look(docker_t *docker, const struct host_facts *facts, const char *id
 		return PR_EMALF;
 	}
 	(void)snprintf(path, sizeof(path),
-	               "/containers/json?all=1&filters=%%7B%%22id%%22%%3A%%5B%%22%s%%22%%5D%%7D",
+	               DOCKER_API "/containers/json?all=1&filters="
+	                          "%%7B%%22id%%22%%3A%%5B%%22%s%%22%%5D%%7D",
 	               id);
 	int ret = docker_get(docker, path, &list);
 	if (ret != PR_OK) {

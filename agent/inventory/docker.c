@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include <curl/curl.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,7 +12,7 @@
 
 #define ANSWER_MAX_BYTES (16U << 20)
 #define QUERY_TIMEOUT_S  10L
-#define API              "http://docker/v1.40"
+#define SERVER           "http://docker" /* nobody looks the name up */
 
 struct buffer {
 	char *data;
@@ -20,6 +21,7 @@ struct buffer {
 
 struct docker {
 	char *socket_path;
+	int stop_fd;
 	CURL *query, *stream;
 	CURLM *multi;
 	struct buffer events; /* bytes of the stream not yet taken */
@@ -82,12 +84,27 @@ static CURL *handle_new(const char *socket_path)
 	return curl;
 }
 
-int docker_open(const char *socket_path, docker_t **ret_docker)
+static bool stop_asked(const docker_t *docker)
+{
+	struct pollfd stop = { .fd = docker->stop_fd, .events = POLLIN };
+
+	return poll(&stop, 1, 0) > 0;
+}
+
+/* At least once a second while a transfer is under way; not 0 ends it. */
+static int on_progress(void *arg, curl_off_t a, curl_off_t b, curl_off_t c, curl_off_t d)
+{
+	(void)a, (void)b, (void)c, (void)d;
+	return stop_asked(arg) ? 1 : 0;
+}
+
+int docker_open(const char *socket_path, int stop_fd, docker_t **ret_docker)
 {
 	_cleanup_(docker_destroy) docker_t *docker = calloc(1, sizeof(*docker));
 	if (docker == NULL) {
 		return PR_ENOMEM;
 	}
+	docker->stop_fd = stop_fd;
 	docker->socket_path = strdup(socket_path);
 	if (docker->socket_path == NULL) {
 		return PR_ENOMEM;
@@ -99,6 +116,9 @@ int docker_open(const char *socket_path, docker_t **ret_docker)
 		return PR_ENOMEM;
 	}
 	(void)curl_easy_setopt(docker->query, CURLOPT_TIMEOUT, QUERY_TIMEOUT_S);
+	(void)curl_easy_setopt(docker->query, CURLOPT_NOPROGRESS, 0L);
+	(void)curl_easy_setopt(docker->query, CURLOPT_XFERINFOFUNCTION, on_progress);
+	(void)curl_easy_setopt(docker->query, CURLOPT_XFERINFODATA, docker);
 	*ret_docker = take_ptr(docker);
 	return PR_OK;
 }
@@ -127,7 +147,7 @@ int docker_get(docker_t *docker, const char *path, json_t **ret_json)
 	char url[512];
 	long status = 0;
 
-	(void)snprintf(url, sizeof(url), API "%s", path);
+	(void)snprintf(url, sizeof(url), SERVER "%s", path);
 	(void)curl_easy_setopt(docker->query, CURLOPT_URL, url);
 	(void)curl_easy_setopt(docker->query, CURLOPT_WRITEDATA, &answer);
 	int ret = err_of_curl(curl_easy_perform(docker->query));
@@ -168,8 +188,9 @@ int docker_events_open(docker_t *docker)
 	/* A second of overlap: what happens between this and the listing is seen twice, not never.
 	 */
 	(void)snprintf(url, sizeof(url),
-	               API "/events?since=%lld&filters="
-	                   "%%7B%%22type%%22%%3A%%5B%%22container%%22%%2C%%22network%%22%%5D%%7D",
+	               SERVER DOCKER_API
+	               "/events?since=%lld&filters="
+	               "%%7B%%22type%%22%%3A%%5B%%22container%%22%%2C%%22network%%22%%5D%%7D",
 	               (long long)(pr_clock_wall_ns() / PR_NS_PER_S) - 1);
 	(void)curl_easy_setopt(docker->stream, CURLOPT_URL, url);
 	(void)curl_easy_setopt(docker->stream, CURLOPT_WRITEDATA, &docker->events);
@@ -179,7 +200,7 @@ int docker_events_open(docker_t *docker)
 	docker->stream_added = true;
 
 	uint64_t deadline_ns = pr_clock_monotonic_ns() + QUERY_TIMEOUT_S * PR_NS_PER_S;
-	while (pr_clock_monotonic_ns() < deadline_ns) {
+	while (pr_clock_monotonic_ns() < deadline_ns && !stop_asked(docker)) {
 		int running = 0;
 		long status = 0;
 		(void)curl_multi_perform(docker->multi, &running);

@@ -55,6 +55,9 @@ static void value_read(const char *path, const char *key, char separator, char *
 void host_facts_read(struct host_facts *facts)
 {
 	struct utsname names;
+	struct stat namespace;
+
+	facts->namespace = stat("/proc/thread-self/ns/net", &namespace) == 0 ? namespace.st_ino : 0;
 
 	if (facts->name[0] == '\0' && gethostname(facts->name, sizeof(facts->name) - 1) != 0) {
 		facts->name[0] = '\0';
@@ -71,20 +74,28 @@ void host_facts_read(struct host_facts *facts)
 	line_read("/sys/class/dmi/id/product_name", facts->model, sizeof(facts->model));
 }
 
+/* Networks of the engines, whose bridges scope addresses; or one scope for all. */
+struct scopes {
+	const struct engine_facts *const *engines;
+	size_t engine_count;
+	const char *all; /* NULL: by interface */
+};
+
 /* Scope of an interface: a container network's bridge, else the world. */
-static void scope_of(const struct host_facts *facts, const char *interface,
+static void scope_of(const struct scopes *scopes, const char *interface,
                      char scope[static PR_UUID_TEXT_BYTES])
 {
-	for (size_t i = 0; i < facts->network_count; i++) {
-		const struct network *network = &facts->networks[i];
-		if (strcmp(network->bridge, interface) == 0) {
-			struct pr_uuid id =
-				pr_uuid_of_bytes("network", network->id, strlen(network->id));
-			(void)pr_uuid_format(&id, scope);
-			return;
+	for (size_t i = 0; scopes->all == NULL && i < scopes->engine_count; i++) {
+		const struct engine_facts *facts = scopes->engines[i];
+		for (size_t j = 0; j < facts->network_count; j++) {
+			if (strcmp(facts->networks[j].bridge, interface) == 0) {
+				(void)pr_uuid_format(&facts->networks[j].scope, scope);
+				return;
+			}
 		}
 	}
-	(void)snprintf(scope, PR_UUID_TEXT_BYTES, "global");
+	(void)snprintf(scope, PR_UUID_TEXT_BYTES, "%s",
+	               scopes->all != NULL ? scopes->all : "global");
 }
 
 static void mac_of(const struct ifaddrs *list, const char *interface, char mac[static 18])
@@ -145,7 +156,7 @@ static bool address_of(const struct sockaddr *from, struct pr_addr *ret_addr)
 	return false;
 }
 
-static void add_addresses(codec_doc_t *doc, const struct host_facts *facts)
+static void add_addresses(codec_doc_t *doc, const struct scopes *scopes)
 {
 	struct ifaddrs *list;
 
@@ -158,7 +169,7 @@ static void add_addresses(codec_doc_t *doc, const struct host_facts *facts)
 		if ((item->ifa_flags & IFF_LOOPBACK) != 0 || !address_of(item->ifa_addr, &addr)) {
 			continue;
 		}
-		scope_of(facts, item->ifa_name, scope);
+		scope_of(scopes, item->ifa_name, scope);
 		mac_of(list, item->ifa_name, mac);
 		codec_doc_addf(doc, CODEC_ENDPOINT_ADDRESSES, "%s %s/%u %s %s", scope,
 		               pr_addr_format(&addr, text), mask_bits(item->ifa_netmask), mac,
@@ -167,28 +178,42 @@ static void add_addresses(codec_doc_t *doc, const struct host_facts *facts)
 	freeifaddrs(list);
 }
 
-codec_doc_t *host_endpoint(const struct host_facts *facts)
+void host_addresses_add(codec_doc_t *doc, const char *scope)
 {
+	const struct scopes scopes = { .all = scope };
+
+	add_addresses(doc, &scopes);
+}
+
+void host_part_set(codec_doc_t *doc, const struct host_facts *facts)
+{
+	codec_doc_set_uuid(doc, CODEC_ENDPOINT_HOST, &facts->id);
+	codec_doc_set_text(doc, CODEC_ENDPOINT_HOST_NAME, facts->name);
+	codec_doc_set_text(doc, CODEC_ENDPOINT_PLATFORM, facts->platform);
+	codec_doc_set_text(doc, CODEC_ENDPOINT_PROCESSOR, facts->processor);
+	codec_doc_set_text(doc, CODEC_ENDPOINT_VERSION, facts->version);
+}
+
+codec_doc_t *host_endpoint(const struct host_facts *facts,
+                           const struct engine_facts *const *engines, size_t engine_count)
+{
+	const struct scopes scopes = { .engines = engines, .engine_count = engine_count };
 	codec_doc_t *doc = codec_doc_new(CODEC_ENDPOINT);
 	struct stat namespace;
 	if (doc == NULL) {
 		return NULL;
 	}
+	host_part_set(doc, facts);
 	codec_doc_set_uuid(doc, CODEC_ENDPOINT_UUID, &facts->id);
-	codec_doc_set_uuid(doc, CODEC_ENDPOINT_HOST, &facts->id);
 	codec_doc_set_text(doc, CODEC_ENDPOINT_KIND, "host");
 	codec_doc_set_text(doc, CODEC_ENDPOINT_NAME, facts->name);
-	codec_doc_set_text(doc, CODEC_ENDPOINT_HOST_NAME, facts->name);
 	codec_doc_set_text(doc, CODEC_ENDPOINT_IMAGE, facts->os);
 	codec_doc_set_text(doc, CODEC_ENDPOINT_OS_VERSION, facts->os_version);
 	codec_doc_set_text(doc, CODEC_ENDPOINT_MODEL, facts->model);
 	codec_doc_set_text(doc, CODEC_ENDPOINT_MANUFACTURER, facts->manufacturer);
-	codec_doc_set_text(doc, CODEC_ENDPOINT_PLATFORM, facts->platform);
-	codec_doc_set_text(doc, CODEC_ENDPOINT_PROCESSOR, facts->processor);
-	codec_doc_set_text(doc, CODEC_ENDPOINT_VERSION, facts->version);
 	if (stat("/proc/thread-self/ns/net", &namespace) == 0) {
 		codec_doc_set_u64(doc, CODEC_ENDPOINT_NAMESPACE, namespace.st_ino);
 	}
-	add_addresses(doc, facts);
+	add_addresses(doc, &scopes);
 	return doc;
 }

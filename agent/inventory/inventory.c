@@ -1,94 +1,48 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include <poll.h>
-#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include "agent/inventory/internal.h"
-#include "base/cgroup.h"
 #include "base/clock.h"
 #include "base/err.h"
-#include "base/process.h"
 
-#define LOG_COMPONENT "inventory"
-#include "base/log.h"
+#define REFRESH_MS 2000
+#define MOUNTS_MS  100
 
-#define REFRESH_MS           2000
-#define NETWORK_NAME_LETTERS "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-"
-
-/* A running container. */
-struct running {
-	struct running *next;
-	char id[65];
-	bool guest; /* it has no network of its own */
-	pid_t pid;
-	uint64_t listeners; /* fingerprint of what was sent */
-};
-
-struct item {
-	struct item *next;
-	struct inventory_change change;
-};
+#define HOST_SOURCE 0
 
 struct inventory {
+	struct shared shared;
+	engine_t *engines[INVENTORY_SOURCE_MAX];
+	size_t engine_count;
+	char *paths[INVENTORY_SOURCE_MAX]; /* their sockets */
 	pthread_t thread;
 	bool started;
-	int change_fd, stop_fd; /* eventfds */
-	pthread_mutex_t lock;   /* of head and tail */
-	struct item *head, **tail;
 
-	/* the thread's own from here on */
-	char *socket_path, *utmp_path;
-	struct host_facts facts;
+	/* the host's thread's own from here on */
+	char *utmp_path;
 	uint8_t *host_bytes; /* last host document sent, to see a change */
 	size_t host_size_bytes;
-	bool engine_up, engine_said;
 	listeners_t *listeners;
-	struct running *running;
-	uint64_t refreshed_ns;
-	uint64_t followed_wall_ns; /* events since then are news */
+	spaces_t *spaces;
 };
 
-static void eventfd_raise(int fd)
-{
-	uint64_t one = 1;
-	(void)!write(fd, &one, sizeof(one));
-}
+/* ---- the host's thread ---- */
 
-/* Takes the change's document. Out of memory here loses nothing for good: the next list says it. */
-static void change_push(inventory_t *inventory, const struct inventory_change *change)
+static codec_doc_t *host_document(inventory_t *inventory)
 {
-	struct item *item = calloc(1, sizeof(*item));
-	if (item == NULL) {
-		struct inventory_change lost = *change;
-		inventory_change_done(&lost);
-		return;
-	}
-	item->change = *change;
-	(void)pthread_mutex_lock(&inventory->lock);
-	*inventory->tail = item;
-	inventory->tail = &item->next;
-	(void)pthread_mutex_unlock(&inventory->lock);
-	eventfd_raise(inventory->change_fd);
-}
+	const struct engine_facts *facts[INVENTORY_SOURCE_MAX];
 
-static void engine_say(inventory_t *inventory, bool up, const char *what, int error)
-{
-	if (inventory->engine_said && inventory->engine_up == up) {
-		return;
+	for (size_t i = 0; i < inventory->engine_count; i++) {
+		facts[i] = engine_facts_of(inventory->engines[i]);
 	}
-	struct inventory_change change = { .kind = INVENTORY_ENGINE, .engine_up = up };
-	if (!up) {
-		(void)snprintf(change.text, sizeof(change.text), "%s: %s", what,
-		               pr_strerror(error));
-	}
-	inventory->engine_said = true;
-	inventory->engine_up = up;
-	change_push(inventory, &change);
+	(void)pthread_mutex_lock(&inventory->shared.networks);
+	codec_doc_t *doc = host_endpoint(&inventory->shared.host, facts, inventory->engine_count);
+	(void)pthread_mutex_unlock(&inventory->shared.networks);
+	return doc;
 }
 
 /* Sends the host's document when it differs from the last one. */
@@ -99,9 +53,9 @@ static void host_refresh(inventory_t *inventory)
 	if (inventory->listeners != NULL && listeners_lost(inventory->listeners)) {
 		return;
 	}
-	codec_doc_t *doc = host_endpoint(&inventory->facts);
+	codec_doc_t *doc = host_document(inventory);
 	if (doc != NULL && inventory->listeners != NULL) {
-		(void)listeners_add(inventory->listeners, 0, NULL, doc);
+		(void)listeners_add(inventory->listeners, NULL, NULL, doc);
 	}
 	if (doc != NULL && inventory->utmp_path[0] != '\0') {
 		sessions_add(inventory->utmp_path, doc);
@@ -122,333 +76,162 @@ static void host_refresh(inventory_t *inventory)
 	free(inventory->host_bytes);
 	inventory->host_bytes = bytes;
 	inventory->host_size_bytes = size_bytes;
-	change_push(inventory, &(struct inventory_change){ .kind = INVENTORY_HOST,
-	                                                   .id = inventory->facts.id,
-	                                                   .endpoint = doc });
+	changes_push(inventory->shared.changes,
+	             &(struct inventory_change){ .kind = INVENTORY_HOST,
+	                                         .source = HOST_SOURCE,
+	                                         .id = inventory->shared.host.id,
+	                                         .endpoint = doc });
 }
 
-/* Its control group, for people and selectors. */
-static void groups_add(struct inventory_change *change)
+/* What no event tells: addresses, listeners, sessions, namespaces that come and go. */
+static void look(inventory_t *inventory)
 {
-	char own[PR_CGROUP_TEXT_BYTES], path[PR_CGROUP_TEXT_BYTES];
-
-	if (pr_cgroup_own_read(change->pid, change->container_id, own, sizeof(own))) {
-		pr_cgroup_shown(own, path, sizeof(path));
-		codec_doc_set_text(change->endpoint, CODEC_ENDPOINT_CGROUP, path);
-	}
-}
-
-static void process_facts_add(struct inventory_change *change)
-{
-	char path[64];
-	struct stat namespace;
-
-	change->start_ticks = pr_process_start_ticks(change->pid);
-	(void)snprintf(path, sizeof(path), "/proc/%d/ns/net", (int)change->pid);
-	if (stat(path, &namespace) == 0) {
-		codec_doc_set_u64(change->endpoint, CODEC_ENDPOINT_NAMESPACE, namespace.st_ino);
-	}
-	groups_add(change);
-}
-
-/* ---- running containers ---- */
-
-static void running_remove(inventory_t *inventory, const char *id)
-{
-	for (struct running **at = &inventory->running; *at != NULL; at = &(*at)->next) {
-		if (strcmp((*at)->id, id) == 0) {
-			struct running *gone = *at;
-			*at = gone->next;
-			free(gone);
-			return;
-		}
-	}
-}
-
-/* Out of memory: its listeners are not followed until it is listed again. */
-static void running_put(inventory_t *inventory, const char *id, pid_t pid, bool guest,
-                        uint64_t listeners)
-{
-	running_remove(inventory, id);
-	struct running *running = calloc(1, sizeof(*running));
-	if (running != NULL) {
-		(void)snprintf(running->id, sizeof(running->id), "%s", id);
-		running->pid = pid;
-		running->guest = guest;
-		running->listeners = listeners;
-		running->next = inventory->running;
-		inventory->running = running;
-	}
-}
-
-static void running_done(inventory_t *inventory)
-{
-	while (inventory->running != NULL) {
-		struct running *gone = inventory->running;
-		inventory->running = gone->next;
-		free(gone);
-	}
-}
-
-/* The listeners of a container's own namespace, or its own in one that it shares. */
-static void container_listeners(inventory_t *inventory, const char *id,
-                                const struct inventory_change *change)
-{
-	bool guest = change->host_network || change->joined;
-
-	if (change->kind != INVENTORY_UP || inventory->listeners == NULL) {
-		running_remove(inventory, id);
-		if (inventory->listeners != NULL) {
-			listeners_guest_remove(inventory->listeners, id);
-		}
-		return;
-	}
-	if (guest) {
-		listeners_guest_set(inventory->listeners, id, change->pid);
-	}
-	running_put(inventory, id, change->pid, guest,
-	            listeners_add(inventory->listeners, change->pid, guest ? id : NULL,
-	                          change->endpoint));
-}
-
-static int container_refresh(inventory_t *inventory, docker_t *docker, const char *id)
-{
-	char path[128];
-	json_t *inspected = NULL;
-	struct inventory_change change;
-
-	if (strlen(id) != 64 || strspn(id, "0123456789abcdef") != 64) {
-		return PR_OK;
-	}
-	(void)snprintf(path, sizeof(path), "/containers/%s/json", id);
-	int ret = docker_get(docker, path, &inspected);
-	if (ret == PR_ENOENT) { /* gone between event and look */
-		change_push(inventory,
-		            &(struct inventory_change){ .kind = INVENTORY_GONE,
-		                                        .id = pr_uuid_of_container(id) });
-		return PR_OK;
-	}
-	if (ret != PR_OK) {
-		return ret;
-	}
-	ret = container_read(inspected, &inventory->facts, &change);
-	json_decref(inspected);
-	if (ret != PR_OK) {
-		return ret;
-	}
-	if (change.kind == INVENTORY_UP) {
-		process_facts_add(&change);
-	}
-	container_listeners(inventory, id, &change);
-	change_push(inventory, &change);
-	return PR_OK;
-}
-
-static int containers_look(inventory_t *inventory, docker_t *docker)
-{
-	char id[65];
-	int ret = PR_OK;
-
-	/* A refresh takes the container out of the list and puts it in front: next stays. */
-	for (struct running *at = inventory->running; at != NULL && ret == PR_OK;) {
-		struct running *next = at->next;
-		uint64_t now =
-			listeners_look(inventory->listeners, at->pid, at->guest ? at->id : NULL);
-		if (now != 0 && now != at->listeners) {
-			(void)snprintf(id, sizeof(id), "%s", at->id);
-			ret = container_refresh(inventory, docker, id);
-		}
-		at = next;
-	}
-	return ret;
-}
-
-/* What no event tells: addresses, listeners. */
-static int refresh(inventory_t *inventory, docker_t *docker)
-{
-	uint64_t now_ns = pr_clock_monotonic_ns();
-	int ret = PR_OK;
-
-	if (now_ns - inventory->refreshed_ns < REFRESH_MS * PR_NS_PER_MS) {
-		return PR_OK;
-	}
-	inventory->refreshed_ns = now_ns;
-	if (inventory->listeners == NULL) {
-		host_refresh(inventory);
-		return PR_OK;
-	}
-	listeners_round_begin(inventory->listeners);
-	host_refresh(inventory);
-	if (docker != NULL) {
-		ret = containers_look(inventory, docker);
-	}
-	listeners_round_end(inventory->listeners);
-	return ret;
-}
-
-static int networks_refresh(inventory_t *inventory, docker_t *docker)
-{
-	json_t *networks = NULL;
-	int ret = docker_get(docker, "/networks", &networks);
-	if (ret != PR_OK) {
-		return ret;
-	}
-	container_networks_read(networks, &inventory->facts);
-	json_decref(networks);
-	host_refresh(inventory);
-	return PR_OK;
-}
-
-static int list_all(inventory_t *inventory, docker_t *docker)
-{
-	size_t index;
-	json_t *item, *list = NULL;
-
-	int ret = networks_refresh(inventory, docker);
-	if (ret == PR_OK) {
-		ret = docker_get(docker, "/containers/json", &list);
-	}
-	if (ret != PR_OK) {
-		return ret;
-	}
-	json_array_foreach(list, index, item)
-	{
-		const char *id = json_string_value(json_object_get(item, "Id"));
-		ret = id != NULL ? container_refresh(inventory, docker, id) : PR_OK;
-		if (ret != PR_OK) {
-			break;
-		}
-	}
-	json_decref(list);
-	if (ret == PR_OK) {
-		change_push(inventory, &(struct inventory_change){ .kind = INVENTORY_SYNCED });
-	}
-	return ret;
-}
-
-static void gone_push(inventory_t *inventory, enum inventory_kind kind, const char *id)
-{
-	running_remove(inventory, id);
 	if (inventory->listeners != NULL) {
-		listeners_guest_remove(inventory->listeners, id);
+		listeners_round_begin(inventory->listeners);
 	}
-	change_push(inventory,
-	            &(struct inventory_change){ .kind = kind, .id = pr_uuid_of_container(id) });
+	host_refresh(inventory);
+	spaces_look(inventory->spaces, inventory->listeners);
+	if (inventory->listeners != NULL) {
+		listeners_round_end(inventory->listeners);
+	}
 }
 
-/* A container's networks are there before its first process and go after its last. */
-static int network_handle(inventory_t *inventory, docker_t *docker, bool connects, const char *id)
+/* Wait for the next look at everything. True: leave. */
+static bool wait_long(inventory_t *inventory)
 {
-	struct inventory_change change;
+	uint64_t end_ns = pr_clock_monotonic_ns() + REFRESH_MS * PR_NS_PER_MS, now_ns;
+	struct pollfd fds[] = {
+		{ .fd = inventory->shared.stop_fd, .events = POLLIN },
+		{ .fd = inventory->shared.look_fd, .events = POLLIN },
+		{ .fd = spaces_fd(inventory->spaces), .events = POLLPRI },
+	};
 
-	int listed = coming_look(docker, &inventory->facts, id, &change);
-	if (listed == PR_OK && connects && change.kind == INVENTORY_COMING) {
-		change_push(inventory, &change);
-	} else if (listed == PR_OK) {
-		inventory_change_done(&change);
-		gone_push(inventory, INVENTORY_DOWN, id);
-	}
-	int ret = networks_refresh(inventory, docker);
-	return ret == PR_OK && listed != PR_OK ? container_refresh(inventory, docker, id) : ret;
-}
-
-/* What the list has told already is no news. */
-static bool is_fresh(const inventory_t *inventory, const json_t *event)
-{
-	json_int_t time_ns = json_integer_value(json_object_get(event, "timeNano"));
-
-	return time_ns > 0 && (uint64_t)time_ns >= inventory->followed_wall_ns;
-}
-
-static int event_handle(inventory_t *inventory, docker_t *docker, const json_t *event)
-{
-	const char *type = json_string_value(json_object_get(event, "Type"));
-	const char *action = json_string_value(json_object_get(event, "Action"));
-	const json_t *actor = json_object_get(event, "Actor");
-	const char *id = json_string_value(json_object_get(actor, "ID"));
-	if (type == NULL || action == NULL || id == NULL) {
-		return PR_OK;
-	}
-	if (strcmp(type, "network") == 0) {
-		const char *container = json_string_value(
-			json_object_get(json_object_get(actor, "Attributes"), "container"));
-		return container != NULL ? network_handle(inventory, docker,
-		                                          strcmp(action, "connect") == 0, container)
-		                         : networks_refresh(inventory, docker);
-	}
-	/* Without an inspection: the engine answers that when it is done with the container, which
-	 * takes its time, and others would wait. */
-	bool dies = strcmp(action, "die") == 0 && is_fresh(inventory, event);
-	if ((dies || strcmp(action, "destroy") == 0) && strlen(id) == 64) {
-		gone_push(inventory, dies ? INVENTORY_DOWN : INVENTORY_GONE, id);
-		return PR_OK;
-	}
-	static const char *const looked_at[] = { "start", "die", "rename", "pause", "unpause" };
-	for (size_t i = 0; i < PR_ARRAY_LEN(looked_at); i++) {
-		if (strcmp(action, looked_at[i]) == 0) {
-			return container_refresh(inventory, docker, id);
+	while ((now_ns = pr_clock_monotonic_ns()) < end_ns) {
+		(void)poll(fds, PR_ARRAY_LEN(fds), (int)((end_ns - now_ns) / PR_NS_PER_MS) + 1);
+		if (fds[0].revents != 0) {
+			return true;
+		}
+		if (fds[1].revents != 0) {
+			eventfd_clear(inventory->shared.look_fd);
+			return false;
+		}
+		if (fds[2].revents != 0) {
+			/* Mounts come in crowds: a namespace is made by two of them. */
+			(void)poll(fds, 1, MOUNTS_MS);
+			spaces_look(inventory->spaces, inventory->listeners);
 		}
 	}
-	return PR_OK;
+	return false;
 }
 
-static bool stop_asked(const inventory_t *inventory, int timeout_ms)
+static bool engines_settled(const inventory_t *inventory)
 {
-	struct pollfd stop = { .fd = inventory->stop_fd, .events = POLLIN };
-	return poll(&stop, 1, timeout_ms) > 0;
-}
-
-/* One connection to the engine, from the stream's opening to its end. */
-static int engine_follow(inventory_t *inventory)
-{
-	_cleanup_(docker_destroy) docker_t *docker = NULL;
-	int ret = docker_open(inventory->socket_path, &docker);
-	inventory->followed_wall_ns = pr_clock_wall_ns();
-	if (ret == PR_OK) {
-		ret = docker_events_open(docker);
-	}
-	if (ret == PR_OK) {
-		ret = list_all(inventory, docker);
-	}
-	if (ret == PR_OK) {
-		engine_say(inventory, true, "", PR_OK);
-	}
-	while (ret == PR_OK && !stop_asked(inventory, 0)) {
-		json_t *event = NULL;
-		ret = docker_events_next(docker, inventory->stop_fd, REFRESH_MS, &event);
-		if (ret == PR_OK && event != NULL) {
-			ret = event_handle(inventory, docker, event);
-		}
-		json_decref(event);
-		if (ret == PR_OK) {
-			ret = refresh(inventory, docker);
+	for (size_t i = 0; i < inventory->engine_count; i++) {
+		if (!engine_settled(inventory->engines[i])) {
+			return false;
 		}
 	}
-	return ret;
+	return true;
 }
 
-static void *inventory_run(void *arg)
+static void *host_run(void *arg)
 {
 	inventory_t *inventory = arg;
+	bool leave = false;
 
-	/* The host's document waits for the first answer of the engine, or for its silence: before
+	inventory->listeners = listeners_new(inventory->shared.guests);
+	/* The host's document waits for each engine's first answer, or for its silence: before
 	 * that, addresses of container bridges would pass for addresses of the world. */
-	host_facts_read(&inventory->facts);
-	inventory->listeners = listeners_new();
-	bool engine = inventory->socket_path[0] != '\0';
-	do {
-		int ret = engine ? engine_follow(inventory) : PR_OK;
-		if (ret != PR_OK) {
-			engine_say(inventory, false, inventory->socket_path, ret);
-			log_debug("engine at %s: %s, trying again", inventory->socket_path,
-			          pr_strerror(ret));
+	while (!leave && !engines_settled(inventory)) {
+		leave = wait_long(inventory);
+	}
+	for (bool first = true; !leave; first = false) {
+		look(inventory);
+		if (first) {
+			changes_push(inventory->shared.changes,
+			             &(struct inventory_change){ .kind = INVENTORY_SYNCED,
+			                                         .source = HOST_SOURCE });
 		}
-		inventory->refreshed_ns = 0;
-		(void)refresh(inventory, NULL);
-	} while (!stop_asked(inventory, INVENTORY_RETRY_MS));
-	running_done(inventory);
+		leave = wait_long(inventory);
+	}
 	listeners_destroy(&inventory->listeners);
 	return NULL;
+}
+
+/* ---- life ---- */
+
+size_t inventory_engines(const struct inventory_options *options)
+{
+	bool docker = options->docker_socket != NULL && options->docker_socket[0] != '\0';
+
+	return (docker ? 1 : 0) + options->podman_count;
+}
+
+size_t inventory_sources(const struct inventory_options *options)
+{
+	return 1 + inventory_engines(options);
+}
+
+static int engine_add(inventory_t *inventory, enum inventory_engine kind, const char *socket_path)
+{
+	size_t at = inventory->engine_count;
+
+	if (at + 1 >= INVENTORY_SOURCE_MAX) {
+		return PR_ENOSPC;
+	}
+	inventory->paths[at] = strdup(socket_path);
+	if (inventory->paths[at] == NULL) {
+		return PR_ENOMEM;
+	}
+	int ret = engine_new(&inventory->shared, (uint8_t)(at + 1), kind, inventory->paths[at],
+	                     &inventory->engines[at]);
+	inventory->engine_count += ret == PR_OK ? 1 : 0;
+	return ret;
+}
+
+static int engines_add(inventory_t *inventory, const struct inventory_options *options)
+{
+	const char *docker = options->docker_socket;
+	int ret = PR_OK;
+
+	if (docker != NULL && docker[0] != '\0') {
+		ret = engine_add(inventory, INVENTORY_DOCKER, docker);
+	}
+	for (size_t i = 0; ret == PR_OK && i < options->podman_count; i++) {
+		ret = engine_add(inventory, INVENTORY_PODMAN, options->podman_sockets[i]);
+	}
+	return ret;
+}
+
+static int threads_start(inventory_t *inventory)
+{
+	for (size_t i = 0; i < inventory->engine_count; i++) {
+		int ret = engine_start(inventory->engines[i], inventory->engines, i);
+		if (ret != PR_OK) {
+			return ret;
+		}
+	}
+	int ret = pthread_create(&inventory->thread, NULL, host_run, inventory);
+	inventory->started = ret == 0;
+	return -ret;
+}
+
+static int shared_open(struct shared *shared, const struct inventory_options *options)
+{
+	struct host_facts *host = &shared->host;
+
+	host->id = options->host;
+	(void)snprintf(host->version, sizeof(host->version), "%s", options->agent_version);
+	(void)snprintf(host->name, sizeof(host->name), "%s",
+	               options->host_name != NULL ? options->host_name : "");
+	host_facts_read(host);
+	shared->stop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	shared->look_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (shared->stop_fd < 0 || shared->look_fd < 0) {
+		return PR_ENOMEM;
+	}
+	int ret = guests_new(&shared->guests);
+	return ret == PR_OK ? changes_new(&shared->changes) : ret;
 }
 
 int inventory_start(const struct inventory_options *options, inventory_t **ret_inventory)
@@ -457,50 +240,55 @@ int inventory_start(const struct inventory_options *options, inventory_t **ret_i
 	if (inventory == NULL) {
 		return PR_ENOMEM;
 	}
-	inventory->tail = &inventory->head;
-	inventory->facts.id = options->host;
-	(void)snprintf(inventory->facts.version, sizeof(inventory->facts.version), "%s",
-	               options->agent_version);
-	(void)snprintf(inventory->facts.name, sizeof(inventory->facts.name), "%s",
-	               options->host_name != NULL ? options->host_name : "");
-	(void)pthread_mutex_init(&inventory->lock, NULL);
-	inventory->change_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	inventory->stop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	inventory->socket_path =
-		strdup(options->docker_socket != NULL ? options->docker_socket : "");
+	(void)pthread_mutex_init(&inventory->shared.networks, NULL);
 	inventory->utmp_path = strdup(options->utmp != NULL ? options->utmp : "");
-	if (inventory->utmp_path == NULL || inventory->change_fd < 0 || inventory->stop_fd < 0 ||
-	    inventory->socket_path == NULL) {
-		return PR_ENOMEM;
+	inventory->shared.stop_fd = -1;
+	inventory->shared.look_fd = -1;
+	int ret =
+		inventory->utmp_path != NULL ? shared_open(&inventory->shared, options) : PR_ENOMEM;
+	if (ret == PR_OK) {
+		ret = spaces_new(&inventory->shared, options->namespaces, options->namespace_count,
+		                 &inventory->spaces);
 	}
-	int ret = pthread_create(&inventory->thread, NULL, inventory_run, inventory);
-	if (ret != 0) {
-		return -ret;
+	if (ret == PR_OK) {
+		ret = engines_add(inventory, options);
 	}
-	inventory->started = true;
-	*ret_inventory = take_ptr(inventory);
-	return PR_OK;
+	if (ret == PR_OK) {
+		ret = threads_start(inventory);
+	}
+	if (ret == PR_OK) {
+		*ret_inventory = take_ptr(inventory);
+	}
+	return ret;
 }
 
 void inventory_destroy(inventory_t **inventory_p)
 {
 	inventory_t *inventory = *inventory_p;
-	struct inventory_change change;
 	if (inventory == NULL) {
 		return;
 	}
+	if (inventory->shared.stop_fd >= 0) {
+		eventfd_raise(inventory->shared.stop_fd);
+	}
 	if (inventory->started) {
-		eventfd_raise(inventory->stop_fd);
 		(void)pthread_join(inventory->thread, NULL);
 	}
-	while (inventory_next(inventory, &change) == PR_OK) {
-		inventory_change_done(&change);
+	/* All threads end before any engine goes: they look at each other. */
+	for (size_t i = 0; i < inventory->engine_count; i++) {
+		engine_stop(inventory->engines[i]);
 	}
-	pr_fd_close(&inventory->change_fd);
-	pr_fd_close(&inventory->stop_fd);
-	(void)pthread_mutex_destroy(&inventory->lock);
+	for (size_t i = 0; i < INVENTORY_SOURCE_MAX; i++) {
+		engine_destroy(&inventory->engines[i]);
+		free(inventory->paths[i]);
+	}
+	spaces_destroy(&inventory->spaces);
+	changes_destroy(&inventory->shared.changes);
+	guests_destroy(&inventory->shared.guests);
+	pr_fd_close(&inventory->shared.stop_fd);
+	pr_fd_close(&inventory->shared.look_fd);
+	(void)pthread_mutex_destroy(&inventory->shared.networks);
 	free(inventory->host_bytes);
-	free(inventory->socket_path);
 	free(inventory->utmp_path);
 	free(inventory);
 	*inventory_p = NULL;
@@ -508,33 +296,10 @@ void inventory_destroy(inventory_t **inventory_p)
 
 int inventory_fd(const inventory_t *inventory)
 {
-	return inventory->change_fd;
+	return changes_fd(inventory->shared.changes);
 }
 
 int inventory_next(inventory_t *inventory, struct inventory_change *ret_change)
 {
-	uint64_t count;
-
-	(void)pthread_mutex_lock(&inventory->lock);
-	struct item *item = inventory->head;
-	if (item != NULL) {
-		inventory->head = item->next;
-		if (inventory->head == NULL) {
-			inventory->tail = &inventory->head;
-		}
-	} else {
-		(void)!read(inventory->change_fd, &count, sizeof(count));
-	}
-	(void)pthread_mutex_unlock(&inventory->lock);
-	if (item == NULL) {
-		return PR_EAGAIN;
-	}
-	*ret_change = item->change;
-	free(item);
-	return PR_OK;
-}
-
-void inventory_change_done(struct inventory_change *change)
-{
-	codec_doc_destroy(&change->endpoint);
+	return changes_next(inventory->shared.changes, ret_change);
 }

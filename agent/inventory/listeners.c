@@ -40,12 +40,6 @@ struct known {
 	char guest[PR_CGROUP_ID_BYTES]; /* whose it is; empty: no guest's */
 };
 
-/* A container in a namespace that is not its own. */
-struct guest {
-	char id[PR_CGROUP_ID_BYTES];
-	char *own; /* its control groups */
-};
-
 /* One socket of the namespace that is being looked at. */
 struct found {
 	uint64_t inode;
@@ -59,16 +53,17 @@ struct listeners {
 	size_t known_count, known_room;
 	struct found found[LISTENERS_MAX];
 	size_t found_count;
-	struct guest *guests;
-	size_t guest_count;
-	bool lost; /* the thread could not come back: never again */
+	guests_t *guests;
+	uint64_t guests_generation; /* when holders were looked for */
+	bool lost;                  /* the thread could not come back: never again */
 };
 
-listeners_t *listeners_new(void)
+listeners_t *listeners_new(guests_t *guests)
 {
 	listeners_t *listeners = calloc(1, sizeof(*listeners));
 
 	if (listeners != NULL) {
+		listeners->guests = guests;
 		listeners->host_fd = open("/proc/thread-self/ns/net", O_RDONLY | O_CLOEXEC);
 		if (listeners->host_fd < 0) {
 			free(listeners);
@@ -82,10 +77,6 @@ void listeners_destroy(listeners_t **listeners_p)
 {
 	if (*listeners_p != NULL) {
 		pr_fd_close(&(*listeners_p)->host_fd);
-		for (size_t i = 0; i < (*listeners_p)->guest_count; i++) {
-			free((*listeners_p)->guests[i].own);
-		}
-		free((*listeners_p)->guests);
 		free((*listeners_p)->known);
 		free(*listeners_p);
 		*listeners_p = NULL;
@@ -94,47 +85,18 @@ void listeners_destroy(listeners_t **listeners_p)
 
 /* ---- guests ---- */
 
-void listeners_guest_remove(listeners_t *listeners, const char *container_id)
+/* Who holds what was seen before has to be looked at again when there are others. */
+static void guests_follow(listeners_t *listeners)
 {
-	for (size_t i = 0; i < listeners->guest_count; i++) {
-		if (strcmp(listeners->guests[i].id, container_id) == 0) {
-			free(listeners->guests[i].own);
-			listeners->guests[i] = listeners->guests[--listeners->guest_count];
-			return;
-		}
-	}
-}
+	uint64_t generation = guests_generation(listeners->guests);
 
-void listeners_guest_set(listeners_t *listeners, const char *container_id, pid_t pid)
-{
-	char own[PR_CGROUP_TEXT_BYTES];
-
-	if (!pr_cgroup_own_read(pid, container_id, own, sizeof(own))) {
-		listeners_guest_remove(listeners, container_id);
+	if (generation == listeners->guests_generation) {
 		return;
 	}
-	for (size_t i = 0; i < listeners->guest_count; i++) {
-		if (strcmp(listeners->guests[i].id, container_id) == 0 &&
-		    strcmp(listeners->guests[i].own, own) == 0) {
-			return;
-		}
-	}
-	listeners_guest_remove(listeners, container_id);
-	char *copy = strdup(own);
-	struct guest *grown =
-		realloc(listeners->guests, (listeners->guest_count + 1) * sizeof(*grown));
-	listeners->guests = grown != NULL ? grown : listeners->guests;
-	if (copy == NULL || grown == NULL) {
-		free(copy);
-		return; /* its listeners show as its neighbour's */
-	}
-	struct guest *guest = &listeners->guests[listeners->guest_count++];
-	*guest = (struct guest){ .own = copy };
-	(void)snprintf(guest->id, sizeof(guest->id), "%s", container_id);
-	/* Who holds what was seen before has to be looked at again. */
+	listeners->guests_generation = generation;
 	for (size_t i = 0; i < listeners->known_count; i++) {
-		listeners->known[i].looked_for = false;
-		listeners->known[i].pid = 0;
+		struct known *known = &listeners->known[i];
+		*known = (struct known){ .inode = known->inode, .seen = known->seen };
 	}
 }
 
@@ -145,8 +107,8 @@ static void guest_read(const listeners_t *listeners, int process,
 	size_t used = 0;
 
 	guest[0] = '\0';
-	if (listeners->guest_count == 0) {
-		return;
+	if (listeners->guests_generation == 0) {
+		return; /* there never was one */
 	}
 	_cleanup_(pr_fd_close) int fd = openat(process, "cgroup", O_RDONLY | O_CLOEXEC);
 	while (fd >= 0 && used < sizeof(text) - 1) {
@@ -157,12 +119,7 @@ static void guest_read(const listeners_t *listeners, int process,
 		used += (size_t)got;
 	}
 	text[used] = '\0';
-	for (size_t i = 0; i < listeners->guest_count; i++) {
-		if (pr_cgroup_compare(listeners->guests[i].own, text) == PR_CGROUP_INSIDE) {
-			memcpy(guest, listeners->guests[i].id, PR_CGROUP_ID_BYTES);
-			return;
-		}
-	}
+	guests_find(listeners->guests, text, guest);
 }
 
 /* ---- what the kernel says ---- */
@@ -242,24 +199,21 @@ static int dump_all(listeners_t *listeners)
 	return ret;
 }
 
-/* Sockets belong to the namespace that they were made in: there, look, and back. */
-static int namespace_dump(listeners_t *listeners, pid_t pid)
+static int dump_run(void *arg)
 {
-	char path[64];
+	return dump_all(arg);
+}
 
-	listeners->found_count = 0;
+int listeners_visit(listeners_t *listeners, const char *path, int (*fn)(void *arg), void *arg)
+{
 	if (listeners->lost) {
 		return PR_EPERM;
 	}
-	if (pid == 0) {
-		return dump_all(listeners);
-	}
-	(void)snprintf(path, sizeof(path), "/proc/%d/ns/net", (int)pid);
-	_cleanup_(pr_fd_close) int fd = open(path, O_RDONLY | O_CLOEXEC);
+	_cleanup_(pr_fd_close) int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
 	if (fd < 0 || setns(fd, CLONE_NEWNET) != 0) {
 		return -errno;
 	}
-	int ret = dump_all(listeners);
+	int ret = fn(arg);
 	if (setns(listeners->host_fd, CLONE_NEWNET) != 0) {
 		listeners->lost = true;
 		log_error("cannot come back into the host's network namespace: %s; listeners and "
@@ -268,6 +222,16 @@ static int namespace_dump(listeners_t *listeners, pid_t pid)
 		ret = PR_EPERM;
 	}
 	return ret;
+}
+
+/* Sockets belong to the namespace that they were made in: there, look, and back. */
+static int namespace_dump(listeners_t *listeners, const char *path)
+{
+	listeners->found_count = 0;
+	if (path != NULL) {
+		return listeners_visit(listeners, path, dump_run, listeners);
+	}
+	return listeners->lost ? PR_EPERM : dump_all(listeners);
 }
 
 /* ---- who holds a socket ---- */
@@ -484,15 +448,17 @@ static uint64_t hash_add(uint64_t hash, const char *text)
 	return (hash ^ '\n') * 0x100000001b3ULL;
 }
 
-uint64_t listeners_add(listeners_t *listeners, pid_t pid, const char *guest, codec_doc_t *endpoint)
+uint64_t listeners_add(listeners_t *listeners, const char *path, const char *guest,
+                       codec_doc_t *endpoint)
 {
 	uint64_t hash = 0xcbf29ce484222325ULL;
 	char line[LINE_BYTES], last[LINE_BYTES] = "";
-	int ret = namespace_dump(listeners, pid);
+	int ret = namespace_dump(listeners, path);
 
 	if (ret != PR_OK) {
 		return 0;
 	}
+	guests_follow(listeners);
 	dead_forget(listeners);
 	if (known_update(listeners)) {
 		processes_look(listeners);
@@ -519,7 +485,7 @@ bool listeners_lost(const listeners_t *listeners)
 	return listeners->lost;
 }
 
-uint64_t listeners_look(listeners_t *listeners, pid_t pid, const char *guest)
+uint64_t listeners_look(listeners_t *listeners, const char *path, const char *guest)
 {
-	return listeners_add(listeners, pid, guest, NULL);
+	return listeners_add(listeners, path, guest, NULL);
 }

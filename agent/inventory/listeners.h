@@ -14,8 +14,8 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <sys/types.h>
 
+#include "agent/inventory/guests.h"
 #include "base/defs.h"
 #include "codec/codec.h"
 
@@ -23,8 +23,11 @@
 
 typedef struct listeners listeners_t;
 
-/** Call in the host's network namespace. NULL: out of memory, or no such namespace. */
-listeners_t *listeners_new(void);
+/**
+ * Call in the host's network namespace. NULL: out of memory, or no such namespace.
+ * @param guests  Whose sockets are told apart from their neighbours'. Borrowed.
+ */
+listeners_t *listeners_new(guests_t *guests);
 void listeners_destroy(listeners_t **listeners_p);
 
 /** Before and after a round of looks: sockets that no look of the round saw are forgotten. */
@@ -32,27 +35,26 @@ void listeners_round_begin(listeners_t *listeners);
 void listeners_round_end(listeners_t *listeners);
 
 /**
- * A container that lives in another's namespace, or the host's: sockets held by its processes, by
- * control group, are its own and not theirs. Known until it is removed.
- *
- * @param pid  Its first process.
- */
-void listeners_guest_set(listeners_t *listeners, const char *container_id, pid_t pid);
-void listeners_guest_remove(listeners_t *listeners, const char *container_id);
-
-/**
  * Add the lines "PROTO/PORT PID PROCESS" of a namespace to an ENDPOINT document, sorted, each once.
  *
- * @param pid    A process in it; 0: the host's.
+ * @param path   Its file, of a process or mounted; NULL: the host's.
  * @param guest  Only sockets of this guest; NULL: those that are no guest's.
  * @return Fingerprint of the lines.
  *
  * @retval 0  They cannot be read now; nothing was added.
  */
-uint64_t listeners_add(listeners_t *listeners, pid_t pid, const char *guest, codec_doc_t *endpoint);
+uint64_t listeners_add(listeners_t *listeners, const char *path, const char *guest,
+                       codec_doc_t *endpoint);
 
 /** The fingerprint alone. */
-uint64_t listeners_look(listeners_t *listeners, pid_t pid, const char *guest);
+uint64_t listeners_look(listeners_t *listeners, const char *path, const char *guest);
+
+/**
+ * Run @p fn in a namespace and come back.
+ * @return What @p fn returns, or why it could not be run.
+ */
+int listeners_visit(listeners_t *listeners, const char *path, int (*fn)(void *arg),
+                    void *arg) _must_check_;
 
 /** The thread is in another namespace and cannot leave it: what it sees is not the host's. */
 bool listeners_lost(const listeners_t *listeners);

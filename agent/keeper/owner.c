@@ -390,7 +390,7 @@ static void user_name(owner_t *owner, uint32_t slot, struct part_owner *ret_owne
 	    ret_owner->user[0] != '\0' || slot >= PART_NAMESPACE_MAX) {
 		return;
 	}
-	if (owner->spaces[slot].host || owner_space_shared(owner, slot)) {
+	if (owner_space_named(owner, slot) || owner_space_shared(owner, slot)) {
 		(void)owner_name_place(owner, slot, ret_owner);
 		return;
 	}

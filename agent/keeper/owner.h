@@ -98,11 +98,13 @@ int owner_namespace_add(owner_t *owner, uint32_t slot, uint64_t inode, int diag,
                         int32_t pid) _must_check_;
 void owner_namespace_remove(owner_t *owner, uint32_t slot);
 
-/** A container that lives in a namespace, alone or beside others. */
+/** A container that lives in a namespace, alone or beside others; or the namespace itself, named.
+ */
 struct owner_member_options {
 	uint32_t slot;
 	struct pr_uuid endpoint;
-	const char *container_id; /* by which the engine names its control groups */
+	const char *container_id; /* by which the engine names its control groups; empty: it is no
+	                             container, and has what is of none */
 	int32_t pid;              /* its first process, as the engine says it */
 	uint64_t start_ticks;     /* of pid; 0: any */
 };

@@ -22,6 +22,7 @@ struct owner_space {
 	bool used, host;
 	uint32_t members; /* containers in it, */
 	uint32_t untold;  /* and those of them whose processes cannot be told */
+	uint32_t named;   /* other endpoints, of which all is that is no container's */
 	uint64_t inode;
 	int diag;          /* borrowed */
 	int32_t pid;       /* for /proc/PID/net; owner_space_pid() */
@@ -29,11 +30,11 @@ struct owner_space {
 	uint64_t cookie;   /* of the namespace in config.origin; 0: it is not watched there */
 };
 
-/** A container that is an endpoint. */
+/** A container that is an endpoint, or a namespace that has been named one. */
 struct owner_member {
 	struct pr_uuid endpoint;
 	uint32_t slot;
-	char id[65]; /* the engine's */
+	char id[65]; /* the engine's; empty: a named namespace */
 	bool named;  /* its groups carry it */
 	int32_t pid; /* its first process: whose password file names its users */
 	uint64_t start_ticks;
@@ -275,6 +276,8 @@ const struct owner_member *owner_member_of(const owner_t *owner, const struct pr
 /** Whose groups are these, as /proc/PID/cgroup has them? */
 void owner_group_resolve(owner_t *owner, const char *text, struct owner_group *ret_group);
 void owner_group_read(owner_t *owner, int proc, struct owner_group *ret_group);
+/** Is the main endpoint one that has what is of no container: the host, a named namespace? */
+bool owner_space_named(const owner_t *owner, uint32_t slot);
 /** Does somebody live there beside the main endpoint? */
 bool owner_space_shared(const owner_t *owner, uint32_t slot);
 /** Whose is what nobody can be found for. */

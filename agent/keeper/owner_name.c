@@ -182,7 +182,7 @@ bool owner_name_place(owner_t *owner, uint32_t slot, struct part_owner *ret_owne
 	ret_owner->user[0] = '\0';
 	switch (ret_owner->place) {
 	case PART_PLACE_MAIN:
-		if (!owner->spaces[slot].host) {
+		if (!owner_space_named(owner, slot)) {
 			return false;
 		}
 		name_of_host(owner, ret_owner->uid, ret_owner->user);
@@ -196,7 +196,7 @@ bool owner_name_place(owner_t *owner, uint32_t slot, struct part_owner *ret_owne
 		return true;
 	default:
 		/* Nobody's: in the host's namespace the number's name is the host's. */
-		if (owner->spaces[slot].host) {
+		if (owner_space_named(owner, slot)) {
 			name_of_host(owner, ret_owner->uid, ret_owner->user);
 		}
 		return true;

@@ -39,12 +39,22 @@ static void members_changed(owner_t *owner)
 	owner_listeners_drop(owner, UINT32_MAX);
 }
 
-static void member_drop(owner_t *owner, struct owner_member *member)
+/* One more in its namespace, or one less (-1). */
+static void space_count(owner_t *owner, const struct owner_member *member, int32_t by)
 {
 	struct owner_space *space = &owner->spaces[member->slot];
 
-	space->members--;
-	space->untold -= member->own == NULL;
+	if (member->id[0] == '\0') {
+		space->named += (uint32_t)by;
+		return;
+	}
+	space->members += (uint32_t)by;
+	space->untold += member->own == NULL ? (uint32_t)by : 0;
+}
+
+static void member_drop(owner_t *owner, struct owner_member *member)
+{
+	space_count(owner, member, -1);
 	free(member->own);
 	*member = owner->members[--owner->member_count];
 	members_changed(owner);
@@ -54,7 +64,8 @@ static void member_drop(owner_t *owner, struct owner_member *member)
 static char *groups_of(const struct owner_member_options *options)
 {
 	char own[PR_CGROUP_TEXT_BYTES];
-	bool read = pr_cgroup_own_read(options->pid, options->container_id, own, sizeof(own));
+	bool read = options->container_id[0] != '\0' &&
+	            pr_cgroup_own_read(options->pid, options->container_id, own, sizeof(own));
 	bool same = options->start_ticks == 0 ||
 	            pr_process_start_ticks(options->pid) == options->start_ticks;
 
@@ -88,8 +99,7 @@ int owner_member_add(owner_t *owner, const struct owner_member_options *options)
 		                         .own = groups_of(options) };
 	(void)snprintf(member->id, sizeof(member->id), "%s", options->container_id);
 	member->named = member->own != NULL && strstr(member->own, options->container_id) != NULL;
-	owner->spaces[options->slot].members++;
-	owner->spaces[options->slot].untold += member->own == NULL;
+	space_count(owner, member, 1);
 	members_changed(owner);
 	return PR_OK;
 }
@@ -197,11 +207,16 @@ void owner_group_read(owner_t *owner, int proc, struct owner_group *ret_group)
 /* ------------------------------------------------------------------------- which endpoint's it is
  */
 
+bool owner_space_named(const owner_t *owner, uint32_t slot)
+{
+	return owner->spaces[slot].host || owner->spaces[slot].named > 0;
+}
+
 bool owner_space_shared(const owner_t *owner, uint32_t slot)
 {
 	const struct owner_space *space = &owner->spaces[slot];
 
-	return space->members > (space->host ? 0U : 1U);
+	return space->members > (owner_space_named(owner, slot) ? 0U : 1U);
 }
 
 uint8_t owner_place_default(const owner_t *owner, uint32_t slot)

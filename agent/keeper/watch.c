@@ -258,8 +258,8 @@ static int slot_state_set(watch_t *watch, uint32_t index, uint8_t mode, struct p
 static int slot_open(watch_t *watch, const struct part_order *order, uint32_t *ret_slot,
                      bool *ret_new, struct keeper_error *error)
 {
-	struct keeper_place place = { .pid = order->pid,
-		                      .path = order->pid > 0 ? NULL : HOST_PLACE };
+	const char *path = order->path[0] != '\0' ? order->path : HOST_PLACE;
+	struct keeper_place place = { .pid = order->pid, .path = order->pid > 0 ? NULL : path };
 	struct keeper_config config = watch->config;
 	keeper_t *keeper = NULL;
 
@@ -280,6 +280,12 @@ static int slot_open(watch_t *watch, const struct part_order *order, uint32_t *r
 		return PR_ENOENT;
 	}
 	struct keeper_identity identity = watch->ops->identity(keeper);
+	if (order->inode != 0 && order->inode != identity.inode) {
+		watch->ops->destroy(&keeper);
+		(void)snprintf(error->text, sizeof(error->text),
+		               "another namespace is at %s by now", order->path);
+		return PR_ENOENT;
+	}
 	uint32_t index = slot_find(watch, &identity);
 	if (index != NO_SLOT) {
 		watch->ops->destroy(&keeper);

@@ -117,6 +117,9 @@ lib_sweep() {
 		for path in "$lib_run"/*.docker; do # engines first: they own containers
 			[ -S "$path" ] && lib_engine_empty "$path"
 		done
+		for path in "$lib_run"/*.containers; do
+			[ -f "$path" ] && lib_podman_empty "$(basename "$path" .containers)"
+		done
 		lib_kill_recorded CONT
 		lib_kill_recorded TERM
 		lib_until 10 lib_none_recorded || lib_kill_recorded KILL
@@ -138,7 +141,7 @@ lib_sweep() {
 	if [ "${1:-}" != keep ]; then
 		rm -rf "$lib_data"
 	else
-		rm -rf "$lib_data"/*.engine
+		rm -rf "$lib_data"/*.engine "$lib_data"/*.podman
 	fi
 	return 0
 }
@@ -226,7 +229,88 @@ lib_engine_empty() { # SOCKET: remove its containers, quickly
 	[ -z "$ids" ] || timeout 20 "$docker" -H "unix://$1" rm -f $ids >/dev/null 2>&1
 }
 
-lib_image() { # an image of one static binary: prt-busybox
+# --- Podman in a test host: its own mounts, storage and configuration; nothing of the machine's ---
+
+lib_podman_make() { # lib_podman_make HOST: unpacked and configured, with an image; no service runs
+	local host=$1 root=$lib_build/podman folder
+	# shellcheck source=/dev/null
+	. "$lib_source/scripts/dependencies.sh"
+	dependencies_unpack_podman "$root" >"$lib_data/unpack-podman.log" 2>&1 ||
+		bail "cannot unpack Podman: $(tail -n 1 "$lib_data/unpack-podman.log")"
+	folder=$(cd "$root/root" && pwd)
+	mkdir -p "$lib_run/mounts" "$lib_run/$host.home/.config/containers" "$lib_data/$host.podman"
+	cp "$folder/etc/containers/policy.json" "$lib_run/$host.home/.config/containers/"
+	# The limits: as root without CAP_SYS_RESOURCE nobody gets Podman's defaults.
+	cat >"$lib_run/$host.containers" <<-END
+		[containers]
+		default_ulimits = ["nofile=1024:4096", "nproc=2048:4096"]
+		[engine]
+		cgroup_manager = "cgroupfs"
+		conmon_path = ["$folder/usr/bin/conmon"]
+		events_logger = "file"
+		helper_binaries_dir = ["$folder/usr/lib/podman"]
+		runtime = "runc"
+		[engine.runtimes]
+		runc = ["$folder/usr/sbin/runc"]
+		[network]
+		network_backend = "netavark"
+		network_config_dir = "$lib_data/$host.podman/networks"
+	END
+	mountpoint -q "$lib_run/mounts" || {
+		mount --bind "$lib_run/mounts" "$lib_run/mounts"
+		mount --make-private "$lib_run/mounts"
+	}
+	: >"$lib_run/mounts/$host"
+	# shellcheck disable=SC2016
+	unshare --mount="$lib_run/mounts/$host" --propagation private sh -c '
+		mount --bind "$1" /mnt && mount -t tmpfs tmpfs /run && mkdir -p "$1" /run/netns &&
+			mount --move /mnt "$1" && mount -t tmpfs tmpfs /var/lib && mount -t tmpfs tmpfs /dev/shm
+	' mounts "$lib_run" || bail "no mounts for Podman"
+	lib_image_tree | lib_podman "$host" import - prt-busybox >"$lib_data/import-podman.log" 2>&1 ||
+		bail "podman import: $(tail -n 1 "$lib_data/import-podman.log")"
+}
+
+# $lib_words: podman in a host's mounts and network.
+lib_podman_words() { # HOST
+	# shellcheck disable=SC2016
+	lib_words=(nsenter --mount="$lib_run/mounts/$1" --net="/run/netns/prt-$lib_name-$1"
+		env HOME="$lib_run/$1.home" CONTAINERS_CONF="$lib_run/$1.containers"
+		bash -c '. "$0"; exec podman "$@"' "$lib_build/podman/env"
+		--root "$lib_data/$1.podman/root" --runroot "$lib_run/$1.runroot"
+		--tmpdir "$lib_run/$1.podtmp" --storage-driver vfs)
+}
+
+lib_podman() { # lib_podman HOST ARGUMENTS...
+	lib_podman_words "$1"
+	shift
+	"${lib_words[@]}" "$@"
+}
+
+lib_podman_run() { # lib_podman_run HOST: the service, which containers do not need
+	lib_podman_words "$1"
+	rm -f "$lib_run/$1.podsock"
+	lib_spawn "podman-$1" "${lib_words[@]}" system service --time=0 "unix://$lib_run/$1.podsock"
+	lib_until 10 test -S "$lib_run/$1.podsock" || bail "podman system service on $1 does not come"
+}
+
+lib_podman_empty() { # HOST: remove its pods and containers, quickly
+	local id ids pids
+	[ -e "/run/netns/prt-$lib_name-$1" ] || return 0
+	ids=$(find "$lib_data/$1.podman/root/vfs-containers" -mindepth 1 -maxdepth 1 -type d -printf '%f\n')
+	lib_podman_words "$1"
+	timeout 20 "${lib_words[@]}" pod rm -fa -t 0 >/dev/null 2>&1
+	timeout 20 "${lib_words[@]}" rm -fa -t 0 >/dev/null 2>&1
+	for id in $ids; do # what it lost sight of, because it was killed in the middle
+		pids=$(grep -lF -- "libpod-$id" /proc/[0-9]*/cgroup 2>/dev/null | cut -d/ -f3)
+		# shellcheck disable=SC2086
+		[ -z "$pids" ] || kill -KILL $pids 2>/dev/null
+	done
+	# Podman leaves its own control groups behind; one that is in use does not go.
+	rmdir /sys/fs/cgroup/*/libpod_parent/conmon /sys/fs/cgroup/*/libpod_parent \
+		/sys/fs/cgroup/libpod_parent/conmon /sys/fs/cgroup/libpod_parent 2>/dev/null
+}
+
+lib_image_tree() { # a file system of one static binary, as tar
 	local tree=$lib_run/image tool
 	mkdir -p "$tree/bin" "$tree/etc" "$tree/www" "$tree/tmp"
 	cp /bin/busybox "$tree/bin/busybox"
@@ -235,8 +319,12 @@ lib_image() { # an image of one static binary: prt-busybox
 	done
 	printf 'root:x:0:0:root:/:/bin/sh\nwww:x:33:33:www:/:/bin/sh\n' >"$tree/etc/passwd"
 	echo hello >"$tree/www/index.html"
-	tar -C "$tree" -c . | lib_docker "$1" import - prt-busybox >/dev/null
+	tar -C "$tree" -c .
 	rm -rf "$tree"
+}
+
+lib_image() { # lib_image HOST: an image of it: prt-busybox
+	lib_image_tree | lib_docker "$1" import - prt-busybox >/dev/null
 }
 
 # --- our daemons in test hosts ---
@@ -330,12 +418,18 @@ lib_recorder_run() {
 		"$lib_build/portreeve-recorder" --config "$lib_data/recorder.conf"
 }
 
-lib_agent() { # lib_agent HOST [docker socket path]: configure, enrol, start
+# The machine's own engines are nobody's business here: both kinds are named, or none.
+lib_agent() { # lib_agent HOST [docker socket path [podman socket path [namespace...]]]: configure, enrol, start
+	local space
 	cat >"$lib_data/agent-$1.conf" <<-END
 		state_directory = $lib_data/agent-$1
 		name = $1
 		docker_socket = ${2:-none}
+		podman_socket = ${3:-}
 	END
+	for space in "${@:4}"; do
+		echo "namespace = $space" >>"$lib_data/agent-$1.conf"
+	done
 	lib_token agent "$1" | lib_in "$1" "$lib_build/portreeve-agent" \
 		--config "$lib_data/agent-$1.conf" --enroll - >"$lib_data/agent-$1-enroll.log" 2>&1 ||
 		bail "agent --enroll on $1: $(tail -n 1 "$lib_data/agent-$1-enroll.log")"

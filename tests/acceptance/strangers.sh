@@ -86,7 +86,7 @@ undisturbed "at the start"
 token=$(lib_token agent mallory)
 altered=$(printf '%s' "$token" | sed 's/^\(portreeve-1-.\{20\}\)\(.\)/\1X/')
 [ "$altered" != "$token" ] || altered=$(printf '%s' "$token" | sed 's/^\(portreeve-1-.\{20\}\)\(.\)/\1Y/')
-printf 'state_directory = %s/mallory\nname = mallory\ndocker_socket = none\n' "$lib_data" \
+printf 'state_directory = %s/mallory\nname = mallory\ndocker_socket = none\npodman_socket =\n' "$lib_data" \
 	>"$lib_data/mallory.conf"
 said=$(printf '%s' "$altered" | lib_in str timeout 10 "$lib_build/portreeve-agent" \
 	--config "$lib_data/mallory.conf" --enroll - 2>&1)

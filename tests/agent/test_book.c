@@ -36,6 +36,11 @@ static void on_order(void *context, const struct part_order *order)
 
 	(void)context;
 	if (order->kind == PART_ORDER_WATCH) {
+		if (order->path[0] != '\0') {
+			note("watch %u %s at %s.%llu; ", number, mode, order->path,
+			     (unsigned long long)order->inode);
+			return;
+		}
 		note("watch %u %s%s%s pid %d.%llu; ", number, mode, order->is_host ? " host" : "",
 		     order->guest ? " guest" : "", (int)order->pid,
 		     (unsigned long long)order->start_ticks);
@@ -95,13 +100,14 @@ static bool happened(const char *wanted)
 	return same;
 }
 
-static void begin(bool has_engine)
+/* With so many sources of the inventory: the host, and engines. */
+static void begin(size_t sources)
 {
 	struct pr_uuid host = id_of(1);
 
 	book_destroy(&book);
 	journal[0] = '\0';
-	ok(book_new(&host, has_engine, &outlet, &book) == PR_OK && book_count(book) == 1,
+	ok(book_new(&host, sources, &outlet, &book) == PR_OK && book_count(book) == 1,
 	   "a book with the host in it");
 	book_start(book);
 	ok(happened("watch 1 observe host pid 0.0; "), "the host is watched from the start");
@@ -116,9 +122,15 @@ static void tell(struct inventory_change change, const char *name)
 	book_inventory(book, &change);
 }
 
+static void synced(uint8_t source)
+{
+	tell((struct inventory_change){ .kind = INVENTORY_SYNCED, .source = source }, NULL);
+}
+
 static void up(uint8_t number, int32_t pid, uint64_t start_ticks, const char *name)
 {
 	tell((struct inventory_change){ .kind = INVENTORY_UP,
+	                                .source = 1,
 	                                .id = id_of(number),
 	                                .pid = pid,
 	                                .start_ticks = start_ticks },
@@ -132,7 +144,8 @@ static void down(uint8_t number, enum inventory_kind kind)
 
 static void engine(bool is_up)
 {
-	tell((struct inventory_change){ .kind = INVENTORY_ENGINE, .engine_up = is_up }, NULL);
+	tell((struct inventory_change){ .kind = INVENTORY_ENGINE, .source = 1, .engine_up = is_up },
+	     NULL);
 }
 
 static bool report(enum part_report_kind kind, uint8_t number, uint8_t mode, const char *text)
@@ -145,7 +158,7 @@ static bool report(enum part_report_kind kind, uint8_t number, uint8_t mode, con
 
 static void test_containers(void)
 {
-	begin(true);
+	begin(2);
 	tell((struct inventory_change){ .kind = INVENTORY_HOST, .id = id_of(1) }, "host");
 	ok(happened("say host ''; "), "the host is named; the list is not complete yet");
 	up(2, 20, 200, "web");
@@ -181,16 +194,19 @@ static void test_containers(void)
 	ok(happened("say web ''; watch 2 observe pid 22.220; "), "up again");
 	down(2, INVENTORY_GONE);
 	ok(happened("forget 2; removed 2; "), "removed while it ran");
-	tell((struct inventory_change){ .kind = INVENTORY_COMING, .id = id_of(4) }, "soon");
+	tell((struct inventory_change){ .kind = INVENTORY_COMING, .source = 1, .id = id_of(4) },
+	     "soon");
 	ok(happened("say soon ''; ") && book_count(book) == 2,
 	   "about to run: said, not watched yet");
 	up(4, 40, 400, "soon");
 	ok(happened("say soon ''; watch 4 observe pid 40.400; "), "then it runs");
-	tell((struct inventory_change){ .kind = INVENTORY_COMING, .id = id_of(4) }, "late");
+	tell((struct inventory_change){ .kind = INVENTORY_COMING, .source = 1, .id = id_of(4) },
+	     "late");
 	ok(happened(""), "old news of one that runs");
 	down(4, INVENTORY_DOWN);
 	ok(happened("forget 4; stopped 4; "), "down");
-	tell((struct inventory_change){ .kind = INVENTORY_COMING, .id = id_of(4) }, "again");
+	tell((struct inventory_change){ .kind = INVENTORY_COMING, .source = 1, .id = id_of(4) },
+	     "again");
 	down(4, INVENTORY_DOWN);
 	ok(happened("say again ''; stopped 4; "), "about to run, but its start failed");
 	down(9, INVENTORY_DOWN);
@@ -201,13 +217,15 @@ static void test_containers(void)
 
 static void test_listing(void)
 {
-	begin(true);
+	begin(2);
 	up(2, 20, 200, "a");
 	up(3, 30, 300, "b");
 	up(4, 40, 400, "c");
 	journal[0] = '\0';
-	tell((struct inventory_change){ .kind = INVENTORY_SYNCED }, NULL);
-	ok(happened("complete; ") && book_count(book) == 4, "all named: complete, none goes");
+	synced(1);
+	ok(happened("") && book_count(book) == 4, "all named: the host's part is missing");
+	synced(0);
+	ok(happened("complete; ") && book_count(book) == 4, "complete, none goes");
 	engine(false);
 	ok(happened("complete; ") && book_count(book) == 4,
 	   "the engine is away: nobody goes, the host is all there is to tell");
@@ -215,7 +233,7 @@ static void test_listing(void)
 	ok(happened(""), "it is back: its listing will tell");
 	up(3, 30, 300, "b");
 	ok(happened("say b ''; "), "one is still there");
-	tell((struct inventory_change){ .kind = INVENTORY_SYNCED }, NULL);
+	synced(1);
 	ok(happened("forget 4; stopped 4; forget 2; stopped 2; complete; "),
 	   "the others have gone meanwhile");
 	ok(book_count(book) == 2, "host and one remain: %zu", book_count(book));
@@ -224,9 +242,93 @@ static void test_listing(void)
 	}
 	ok(book_count(book) == 202, "there is room for many: %zu", book_count(book));
 
-	begin(false);
+	begin(1);
 	tell((struct inventory_change){ .kind = INVENTORY_HOST, .id = id_of(1) }, "host");
+	synced(0);
 	ok(happened("say host ''; complete; "), "without an engine the host alone is complete");
+}
+
+static void up_from(uint8_t source, uint8_t number, const char *name)
+{
+	tell((struct inventory_change){ .kind = INVENTORY_UP,
+	                                .source = source,
+	                                .id = id_of(number),
+	                                .pid = number },
+	     name);
+}
+
+/* Each engine's listing speaks of its own containers alone. */
+static void test_sources(void)
+{
+	begin(3);
+	up_from(1, 2, "docker");
+	up_from(2, 3, "podman");
+	journal[0] = '\0';
+	synced(1);
+	ok(happened("") && book_count(book) == 3, "one engine's list is not the whole");
+	synced(0);
+	ok(happened(""), "nor with the host's");
+	tell((struct inventory_change){ .kind = INVENTORY_ENGINE, .source = 2 }, NULL);
+	ok(happened("complete; ") && book_count(book) == 3,
+	   "one that is away has nothing to add, and what it named stays");
+	synced(1);
+	ok(happened("complete; ") && book_count(book) == 3,
+	   "the other's new list takes nothing of it away");
+	synced(2);
+	ok(happened("forget 3; stopped 3; complete; "), "its own does, when it is back");
+	up_from(2, 2, "twice");
+	tell((struct inventory_change){ .kind = INVENTORY_ENGINE, .source = 1 }, NULL);
+	journal[0] = '\0';
+	synced(1);
+	ok(happened("complete; ") && book_count(book) == 2,
+	   "one that both name is whose named it last");
+	tell((struct inventory_change){ .kind = INVENTORY_COMING, .source = 1, .id = id_of(5) },
+	     "soon");
+	journal[0] = '\0';
+	synced(2);
+	ok(happened("complete; ") && book_count(book) == 3,
+	   "nor one of it that is only about to run");
+	tell((struct inventory_change){ .kind = INVENTORY_ENGINE, .source = 1 }, NULL);
+	journal[0] = '\0';
+	synced(1);
+	ok(strstr(journal, "stopped 5; ") != NULL, "which its own next list does");
+	up_from(1, 2, "twice");
+	journal[0] = '\0';
+	up_from(3, 9, "nobody's");
+	ok(happened("") && book_count(book) == 2, "a source that there is not");
+	book_t *none = NULL;
+	struct pr_uuid host = id_of(1);
+	ok(book_new(&host, 0, &outlet, &none) == PR_EINVAL &&
+	           book_new(&host, INVENTORY_SOURCE_MAX + 1, &outlet, &none) == PR_EINVAL,
+	   "too few sources, too many");
+}
+
+static void space(uint64_t inode, const char *name)
+{
+	tell((struct inventory_change){ .kind = INVENTORY_UP,
+	                                .id = id_of(2),
+	                                .inode = inode,
+	                                .path = strdup("/run/netns/build") },
+	     name);
+}
+
+static void test_namespaces(void)
+{
+	begin(1);
+	space(7, "build");
+	ok(happened("say build ''; watch 2 observe at /run/netns/build.7; "),
+	   "a named namespace is watched by its file");
+	space(7, "build");
+	ok(happened("say build ''; "), "its addresses have changed: said, not watched again");
+	space(8, "build");
+	ok(happened("say build ''; forget 2; watch 2 observe at /run/netns/build.8; "),
+	   "another one under that name: the same endpoint, watched anew");
+	(void)report(PART_REPORT_FAILED, 2, 0, "gone");
+	journal[0] = '\0';
+	book_turn(book, 10000000000);
+	ok(happened("watch 2 observe at /run/netns/build.8; "), "what failed is ordered again");
+	down(2, INVENTORY_DOWN);
+	ok(happened("forget 2; stopped 2; ") && book_count(book) == 1, "it has gone");
 }
 
 static void test_state(void)
@@ -243,15 +345,17 @@ static void test_state(void)
 		                       .modes = modes,
 		                       .mode_count = 2 };
 
-	begin(true);
+	begin(2);
 	up(2, 20, 200, "web");
 	book_state(book, &state);
 	ok(strstr(journal, "mode 1") == NULL && strstr(journal, "mode 2 enforce") != NULL,
 	   "the host does not leave enforce before its guests are known");
 	journal[0] = '\0';
-	tell((struct inventory_change){ .kind = INVENTORY_SYNCED }, NULL);
+	synced(0);
+	ok(happened(""), "nor when one of the sources has named them");
+	synced(1);
 	ok(happened("mode 1 observe; complete; "), "then it does");
-	tell((struct inventory_change){ .kind = INVENTORY_SYNCED }, NULL);
+	synced(1);
 	ok(happened("complete; "), "once");
 	book_state(book, &state);
 	char wanted[256];
@@ -300,7 +404,7 @@ static void test_state(void)
 
 static void test_reports(void)
 {
-	begin(true);
+	begin(2);
 	(void)report(PART_REPORT_OPENED, 1, CODEC_MODE_OBSERVE, "");
 	ok(happened(""), "what holds is kept until the inventory names the host");
 	tell((struct inventory_change){ .kind = INVENTORY_HOST, .id = id_of(1) }, "host");
@@ -330,7 +434,7 @@ static void test_again(void)
 {
 	const uint64_t s = 1000000000;
 
-	begin(true);
+	begin(2);
 	up(2, 20, 200, "web");
 	journal[0] = '\0';
 	book_turn(book, 10 * s);
@@ -362,6 +466,8 @@ int main(void)
 {
 	test_containers();
 	test_listing();
+	test_sources();
+	test_namespaces();
 	test_state();
 	test_reports();
 	test_again();

@@ -28,7 +28,7 @@ static const char running_json[] =
 	"\"MacAddress\":\"02:42:ac:1e:00:02\",\"GlobalIPv6Address\":\"\"},"
 	"\"wide\":{\"NetworkID\":\"" NET2 "\",\"IPAddress\":\"192.0.2.9\",\"IPPrefixLen\":24}}}}";
 
-static int read_text(const char *text, const struct host_facts *facts,
+static int read_text(const char *text, const struct engine_facts *facts,
                      struct inventory_change *ret_change)
 {
 	json_t *json = json_loads(text, 0, NULL);
@@ -37,7 +37,7 @@ static int read_text(const char *text, const struct host_facts *facts,
 	return ret;
 }
 
-static void test_networks(struct host_facts *facts)
+static void test_networks(struct engine_facts *facts)
 {
 	json_t *json = json_loads(networks_json, 0, NULL);
 	container_networks_read(json, facts);
@@ -48,7 +48,7 @@ static void test_networks(struct host_facts *facts)
 	   "networks: macvlan addresses are global");
 }
 
-static void test_running(const struct host_facts *facts)
+static void test_running(const struct engine_facts *facts)
 {
 	struct inventory_change change;
 	char want[256], scope[PR_UUID_TEXT_BYTES];
@@ -60,7 +60,10 @@ static void test_running(const struct host_facts *facts)
 	   "its pid, network mode and UUID");
 	const codec_doc_t *doc = change.endpoint;
 	ok(strcmp(codec_doc_text(doc, CODEC_ENDPOINT_NAME), "web") == 0, "name without the slash");
-	ok(strcmp(codec_doc_text(doc, CODEC_ENDPOINT_MODEL), "03680ebef3a6") == 0, "model");
+	ok(strcmp(codec_doc_text(doc, CODEC_ENDPOINT_MODEL), "03680ebef3a6") == 0 &&
+	           strcmp(codec_doc_text(doc, CODEC_ENDPOINT_MANUFACTURER), "docker") == 0,
+	   "model, and whose");
+	ok(strcmp(codec_doc_text(doc, CODEC_ENDPOINT_HOST_NAME), "dockersrv") == 0, "its host");
 	ok(codec_doc_count(doc, CODEC_ENDPOINT_LABELS) == 2, "labels that are text, two of three");
 	ok(codec_doc_count(doc, CODEC_ENDPOINT_ADDRESSES) == 2,
 	   "two addresses, empty one left out");
@@ -75,7 +78,7 @@ static void test_running(const struct host_facts *facts)
 	ok(change.endpoint == NULL, "done frees the document");
 }
 
-static void test_others(const struct host_facts *facts)
+static void test_others(const struct engine_facts *facts)
 {
 	struct inventory_change change;
 
@@ -95,7 +98,7 @@ static void test_others(const struct host_facts *facts)
 }
 
 static int read_coming(const char *listed_text, const char *networks_text,
-                       const struct host_facts *facts, struct inventory_change *ret_change)
+                       const struct engine_facts *facts, struct inventory_change *ret_change)
 {
 	json_t *listed = json_loads(listed_text, 0, NULL);
 	json_t *networks = json_loads(networks_text, 0, NULL);
@@ -112,7 +115,7 @@ static int read_coming(const char *listed_text, const char *networks_text,
 	"\"HostConfig\":{\"NetworkMode\":\"appnet\"}}"
 
 /* About to run: the same document as when it runs, made of other answers. */
-static void test_coming(const struct host_facts *facts)
+static void test_coming(const struct engine_facts *facts)
 {
 	static const char networks[] =
 		"[{\"Id\":\"" NET "\",\"Name\":\"appnet\",\"Containers\":{\"" ID "\":{"
@@ -162,6 +165,53 @@ static void test_coming(const struct host_facts *facts)
 	ok(container_coming_read(NULL, NULL, facts, &coming) == PR_EMALF, "no answer");
 }
 
+static enum container_news news_of(const char *text, char id[static 65])
+{
+	json_t *json = json_loads(text, 0, NULL);
+	enum container_news news = container_event_read(json, INVENTORY_DOCKER, id);
+	json_decref(json);
+	return news;
+}
+
+static void test_events(void)
+{
+	char id[65];
+
+	ok(news_of("{\"Type\":\"container\",\"Action\":\"start\",\"Actor\":{\"ID\":\"" ID "\"}}",
+	           id) == CONTAINER_LOOK &&
+	           strcmp(id, ID) == 0,
+	   "event: start");
+	ok(news_of("{\"Type\":\"container\",\"Action\":\"die\",\"Actor\":{\"ID\":\"" ID "\"}}",
+	           id) == CONTAINER_DOWN &&
+	           strcmp(id, ID) == 0,
+	   "event: it ends");
+	ok(news_of("{\"Type\":\"container\",\"Action\":\"destroy\",\"Actor\":{\"ID\":\"" ID "\"}}",
+	           id) == CONTAINER_GONE,
+	   "event: destroy");
+	ok(news_of("{\"Type\":\"container\",\"Action\":\"exec_die\",\"Actor\":{\"ID\":\"" ID "\"}}",
+	           id) == CONTAINER_NONE,
+	   "event: a process inside ends");
+	ok(news_of("{\"Type\":\"container\",\"Action\":\"start\",\"Actor\":{\"ID\":\"../x\"}}",
+	           id) == CONTAINER_NONE,
+	   "event: no id");
+	ok(news_of("{\"Type\":\"network\",\"Action\":\"connect\",\"Actor\":{\"ID\":\"" NET "\","
+	           "\"Attributes\":{\"container\":\"" ID "\"}}}",
+	           id) == CONTAINER_ATTACHED &&
+	           strcmp(id, ID) == 0,
+	   "event: connected to a network, perhaps about to run");
+	ok(news_of("{\"Type\":\"network\",\"Action\":\"disconnect\",\"Actor\":{\"ID\":\"" NET "\","
+	           "\"Attributes\":{\"container\":\"" ID "\"}}}",
+	           id) == CONTAINER_DETACHED &&
+	           strcmp(id, ID) == 0,
+	   "event: disconnected from one");
+	ok(news_of("{\"Type\":\"network\",\"Action\":\"create\",\"Actor\":{\"ID\":\"" NET "\"}}",
+	           id) == CONTAINER_NETWORKS &&
+	           id[0] == '\0',
+	   "event: a network is made");
+	ok(news_of("[]", id) == CONTAINER_NONE && news_of("{}", id) == CONTAINER_NONE,
+	   "event: not one");
+}
+
 /* Does the host come to be told with so many sessions, and a lack or none? 10 s at most. */
 static bool told(inventory_t *inventory, size_t sessions, bool lack)
 {
@@ -205,11 +255,13 @@ static void test_sessions(void)
 
 int main(void)
 {
-	static struct host_facts facts = { .name = "dockersrv" };
+	static const struct host_facts host = { .name = "dockersrv" };
+	static struct engine_facts facts = { .host = &host };
 	test_networks(&facts);
 	test_running(&facts);
 	test_others(&facts);
 	test_coming(&facts);
+	test_events();
 	test_sessions();
 	return tap_done();
 }

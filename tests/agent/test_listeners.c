@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "agent/inventory/listeners.h"
+#include "base/err.h"
 #include "tests/tap.h"
 
 static int bound(int type, uint16_t port)
@@ -30,13 +31,16 @@ static int bound(int type, uint16_t port)
 	return fd;
 }
 
-static uint64_t look(listeners_t *listeners, pid_t pid, char lines[static 4096])
+static uint64_t look_of(listeners_t *listeners, pid_t pid, const char *guest,
+                        char lines[static 4096])
 {
+	char path[64];
 	codec_doc_t *doc = codec_doc_new(CODEC_ENDPOINT);
 	size_t used = 0;
 
+	(void)snprintf(path, sizeof(path), "/proc/%d/ns/net", (int)pid);
 	listeners_round_begin(listeners);
-	uint64_t mark = listeners_add(listeners, pid, NULL, doc);
+	uint64_t mark = listeners_add(listeners, pid != 0 ? path : NULL, guest, doc);
 	listeners_round_end(listeners);
 	lines[0] = '\0';
 	for (size_t i = 0; i < codec_doc_count(doc, CODEC_ENDPOINT_LISTENERS); i++) {
@@ -45,6 +49,11 @@ static uint64_t look(listeners_t *listeners, pid_t pid, char lines[static 4096])
 	}
 	codec_doc_destroy(&doc);
 	return mark;
+}
+
+static uint64_t look(listeners_t *listeners, pid_t pid, char lines[static 4096])
+{
+	return look_of(listeners, pid, NULL, lines);
 }
 
 static void test_own(listeners_t *listeners)
@@ -97,16 +106,50 @@ static void test_other(listeners_t *listeners)
 	ok(look(listeners, 0, lines) != 0, "and we are back at home");
 }
 
+/* This process as a container in the host's namespace, told by another thread than looks here. */
+static void test_guest(listeners_t *listeners, guests_t *guests)
+{
+	static const char id[] = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
+	char own[PR_CGROUP_TEXT_BYTES], lines[4096], wanted[128];
+
+	if (!pr_cgroup_own_read(getpid(), id, own, sizeof(own))) {
+		tap_skip("this process is in no control group");
+		return;
+	}
+	int web = bound(SOCK_STREAM, 8080);
+	(void)snprintf(wanted, sizeof(wanted), "tcp/8080 %d test_listeners\n", (int)getpid());
+	(void)look(listeners, 0, lines);
+	ok(strcmp(lines, wanted) == 0, "a listener of the host");
+	guests_set(guests, id, getpid());
+	(void)look(listeners, 0, lines);
+	ok(lines[0] == '\0', "its process is a guest's: it is not the host's");
+	ok(look_of(listeners, 0, id, lines) != 0 && strcmp(lines, wanted) == 0,
+	   "it is the guest's");
+	uint64_t generation = guests_generation(guests);
+	guests_set(guests, id, getpid());
+	ok(guests_generation(guests) == generation, "said again: nothing new");
+	guests_remove(guests, id);
+	guests_remove(guests, id);
+	ok(guests_generation(guests) == generation + 1, "it goes, once");
+	(void)look(listeners, 0, lines);
+	ok(strcmp(lines, wanted) == 0, "the host's again");
+	close(web);
+}
+
 int main(void)
 {
 	if (unshare(CLONE_NEWNET) != 0) {
 		tap_skip("root is needed for a network namespace");
 		return tap_done();
 	}
-	listeners_t *listeners = listeners_new();
+	guests_t *guests = NULL;
+	int ret = guests_new(&guests);
+	listeners_t *listeners = ret == PR_OK ? listeners_new(guests) : NULL;
 	ok(listeners != NULL, "the host's namespace");
 	test_own(listeners);
 	test_other(listeners);
+	test_guest(listeners, guests);
 	listeners_destroy(&listeners);
+	guests_destroy(&guests);
 	return tap_done();
 }

@@ -12,12 +12,13 @@
 #include "base/err.h"
 #include "tests/tap.h"
 
-#define HOST 0 /* slots */
-#define WEB  1
-#define BOX  2
-#define ID_A "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
-#define ID_B "ff23456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
-#define ID_C "ee23456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
+#define HOST  0 /* slots */
+#define WEB   1
+#define BOX   2
+#define SPACE 3
+#define ID_A  "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
+#define ID_B  "ff23456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
+#define ID_C  "ee23456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
 
 static owner_t *owner;
 
@@ -131,6 +132,33 @@ static void test_container(void)
 	   "all of a namespace go with it");
 }
 
+/* A container in a namespace that the configuration names, whichever of them came first. */
+static void test_named(void)
+{
+	struct pr_uuid build = id_of(7);
+
+	owner->spaces[SPACE].used = true;
+	member(SPACE, 6, ID_A, ":/libpod_parent/libpod-" ID_A "\n");
+	ok(owner_place_default(owner, SPACE) == PART_PLACE_MAIN, "the container came first");
+	member(SPACE, 7, "", NULL);
+	ok(owner_space_shared(owner, SPACE) && owner_space_named(owner, SPACE) &&
+	           owner_place_default(owner, SPACE) == PART_PLACE_UNKNOWN,
+	   "the namespace is another endpoint: nobody is found, nobody's");
+	is(SPACE, "0::/libpod_parent/libpod-" ID_A "\n", "6", "the container's process");
+	is(SPACE, "0::/user.slice\n", "main", "the namespace's");
+	is(SPACE, "0::/docker/" ID_B "\n", "nobody", "one of a container that is not known");
+	owner_members_drop(owner, SPACE);
+	member(SPACE, 7, "", NULL);
+	ok(!owner_space_shared(owner, SPACE) &&
+	           owner_place_default(owner, SPACE) == PART_PLACE_MAIN,
+	   "a named namespace alone");
+	is(SPACE, "0::/docker/" ID_B "\n", "nobody", "what is of an unknown container is not its");
+	owner_member_remove(owner, &build);
+	ok(!owner_space_named(owner, SPACE) && owner->spaces[SPACE].members == 0 &&
+	           owner->spaces[SPACE].untold == 0,
+	   "it goes");
+}
+
 /* First processes whose groups say nothing, or have no id. */
 static void test_untold(void)
 {
@@ -159,6 +187,7 @@ int main(void)
 	test_alone();
 	test_host();
 	test_container();
+	test_named();
 	test_untold();
 	owner_destroy(&owner);
 	return tap_done();

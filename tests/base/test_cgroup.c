@@ -140,7 +140,7 @@ static void test_own(void)
 
 static void test_guess(void)
 {
-	char id[PR_CGROUP_ID_BYTES] = "";
+	char id[PR_CGROUP_ID_BYTES] = "", own[512];
 	const char *at = pr_cgroup_guess("0::/docker/" ID_A "/docker/" ID_B "\n", id);
 
 	ok(at != NULL && strcmp(id, ID_A) == 0, "the outer container");
@@ -155,6 +155,22 @@ static void test_guess(void)
 	           pr_cgroup_guess("", id) == NULL &&
 	           pr_cgroup_guess("0::/libpod-conmon-" ID_A ".scope\n", id) == NULL,
 	   "none: a login, another name, nothing, a monitor");
+#define POD "b8e08d42b40baaf7afabb568fd03a711c010b65bb7d4f7e9a20790489355af19"
+	ok(pr_cgroup_guess("0::/libpod_parent/" POD "/libpod-" ID_A "\n", id) != NULL &&
+	           strcmp(id, ID_A) == 0,
+	   "Podman, in a pod: the container, not the pod");
+	ok(pr_cgroup_guess("0::/machine.slice/machine-libpod_pod_" POD ".slice/libpod-" ID_A
+	                   ".scope/container\n",
+	                   id) != NULL &&
+	           strcmp(id, ID_A) == 0,
+	   "the same by systemd");
+	ok(pr_cgroup_guess("0::/libpod_parent/libpod-" ID_A "\n", id) != NULL &&
+	           strcmp(id, ID_A) == 0,
+	   "Podman, in no pod");
+	ok(pr_cgroup_guess("0::/libpod_parent/" POD "\n", id) == NULL, "a pod is no container");
+	ok(pr_cgroup_own("0::/libpod_parent/" POD "/libpod-" ID_A "/x\n", ID_A, own, sizeof(own)) &&
+	           strcmp(own, ":/libpod_parent/" POD "/libpod-" ID_A "\n") == 0,
+	   "whose own group is its alone, not the pod's");
 }
 
 int main(void)

@@ -22,6 +22,22 @@ static void test_container(void)
 	ok(!pr_uuid_equal(&id, &other), "another text, another UUID");
 }
 
+static void test_namespace(void)
+{
+	char text[PR_UUID_TEXT_BYTES];
+	struct pr_uuid host = { { 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16 } };
+	struct pr_uuid other = { { 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 17 } };
+	struct pr_uuid id = pr_uuid_of_namespace(&host, "build");
+	struct pr_uuid renamed = pr_uuid_of_namespace(&host, "built");
+	struct pr_uuid elsewhere = pr_uuid_of_namespace(&other, "build");
+
+	/* As a container's: do not change it. */
+	ok(strcmp(pr_uuid_format(&id, text), "234c374c-44aa-517c-88d7-2776deaaa1ab") == 0,
+	   "a named namespace's UUID is known: %s", text);
+	ok(!pr_uuid_equal(&id, &renamed) && !pr_uuid_equal(&id, &elsewhere),
+	   "another name, another host: another UUID");
+}
+
 static void test_bytes(void)
 {
 	struct pr_uuid exe = pr_uuid_of_bytes("exe", "/bin/sh", 7);
@@ -73,6 +89,7 @@ static void test_text(void)
 int main(void)
 {
 	test_container();
+	test_namespace();
 	test_bytes();
 	test_random();
 	test_text();

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* What the Docker engine says of containers and networks. */
+/* What an engine says of containers, networks and events. */
 #include <stdlib.h>
+#include <string.h>
 
 #include "agent/inventory/internal.h"
 #include "base/err.h"
@@ -9,14 +10,27 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size_bytes);
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size_bytes)
 {
-	static struct host_facts facts = { .name = "fuzz" };
+	static const struct host_facts host = { .name = "fuzz" };
+	static struct engine_facts facts = { .host = &host };
 	struct inventory_change change;
+	char id[65];
 	json_t *json = json_loadb((const char *)data, size_bytes, 0, NULL);
 
 	if (json == NULL) {
 		return 0;
 	}
+	facts.kind = size_bytes % 2 == 0 ? INVENTORY_DOCKER : INVENTORY_PODMAN;
+	(void)container_engine_read(json);
 	container_networks_read(json, &facts);
+	if (container_event_read(json, facts.kind, id) == CONTAINER_GONE && strlen(id) != 64) {
+		abort();
+	}
+	if (container_coming_read(json, json, &facts, &change) == PR_OK) {
+		if ((change.kind == INVENTORY_COMING) != (change.endpoint != NULL)) {
+			abort();
+		}
+		inventory_change_done(&change);
+	}
 	if (container_read(json, &facts, &change) == PR_OK) {
 		if ((change.kind == INVENTORY_UP) != (change.endpoint != NULL) ||
 		    (change.kind == INVENTORY_UP && change.pid <= 0)) {

@@ -206,6 +206,15 @@ static void test_names(void)
 	ok(recorder_names_put(port.names, &host, doc) == PR_OK &&
 	           recorder_names_put(port.names, &host, self) == PR_OK,
 	   "it may tell of its own");
+	struct pr_uuid space = pr_uuid_of_namespace(&host, "build");
+	_cleanup_(codec_doc_destroy) codec_doc_t *named =
+		endpoint_doc(&space, &host, "container", "build", "");
+	_cleanup_(codec_doc_destroy) codec_doc_t *misnamed =
+		endpoint_doc(&space, &host, "container", "built", "");
+	ok(recorder_names_put(port.names, &host, named) == PR_OK &&
+	           recorder_names_put(port.names, &host, misnamed) == PR_EROLE &&
+	           recorder_names_put(port.names, &other, named) == PR_EROLE,
+	   "and of a namespace of its own, under its own name");
 	ok(one_row(&port, 1, &container, &nobody) == PR_OK &&
 	           strcmp(port.last_names, "apache(container) (external) ''") == 0,
 	   "rows have the names of their time: %s", port.last_names);
@@ -218,7 +227,7 @@ static void test_names(void)
 	port_stores_close(&port);
 	port_stores_open(&port, 64 << 20);
 	const codec_doc_t *kept = recorder_names_find(port.names, &container);
-	ok(recorder_names_count(port.names) == 2 && kept != NULL &&
+	ok(recorder_names_count(port.names) == 3 && kept != NULL &&
 	           strcmp(codec_doc_text(kept, CODEC_ENDPOINT_NAME), "httpd") == 0 &&
 	           codec_doc_count(kept, CODEC_ENDPOINT_LABELS) == 1,
 	   "names outlive a restart");

@@ -140,7 +140,7 @@ if command -v apt-cache >/dev/null && [ -n "$(apt-cache policy libc6 2>/dev/null
 	. "$srcdir/scripts/dependencies.sh"
 	# shellcheck disable=SC2086
 	packages=$(printf '%s\n' $DEPENDENCIES_build $DEPENDENCIES_runtime $DEPENDENCIES_tests \
-		$DEPENDENCIES_ENGINE | sort -u)
+		$DEPENDENCIES_ENGINE $DEPENDENCIES_PODMAN | sort -u)
 	# shellcheck disable=SC2086
 	known=$(apt-cache policy $packages 2>/dev/null | sed -n 's/^\([^ :]*\):$/\1/p' | sort -u)
 	unknown=$(comm -23 <(echo "$packages") <(echo "$known") | tr '\n' ' ')
