@@ -66,7 +66,7 @@ enum codec_type {
 	E(UNKNOWN, NO_NOTICE, 6, "the source's agent said nothing in time")                       \
 	E(UNKNOWN, NO_LISTENER, 7, "no process listens there")                                    \
 	E(UNKNOWN, MALFORMED, 8, "malformed packet")                                              \
-	E(UNKNOWN, ENDPOINT, 10, "which endpoint of its namespace it is cannot be told")           \
+	E(UNKNOWN, ENDPOINT, 9, "which endpoint of its namespace it is cannot be told")           \
 	E(JOIN, BOTH, 0, "both ends") E(JOIN, LATE, 1, "completes a row shown before")            \
 	E(JOIN, FAR_UNSEEN, 2, "far end not seen") E(JOIN, NEAR_UNSEEN, 3, "near end not seen")   \
 	E(JOIN, FAR_STRANGE, 4, "far end: no agent there")                                        \
