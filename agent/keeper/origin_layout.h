@@ -30,7 +30,7 @@
 #define ORIGIN_PATH_BYTES  512 /* where the last component may begin */
 #define ORIGIN_PATH_DEPTH  24
 #define ORIGIN_GROUP_BYTES 256
-#define ORIGIN_GROUP_DEPTH 10
+#define ORIGIN_GROUP_DEPTH 8
 #define ORIGIN_HOLDERS     16
 #define ORIGIN_GROUPS      2 /* one of the old hierarchies, and the unified one */
 

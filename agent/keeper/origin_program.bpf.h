@@ -137,25 +137,24 @@ __noinline int origin_group_write(uint32_t program_at, uint32_t which)
 	struct origin_program *program = &programs[program_at % ORIGIN_PROGRAMS];
 	struct kernfs_node *node = group_of(bpf_get_current_task_btf(), (int)which);
 	uint32_t at = 0;
+	uint8_t partial = 1;
 
-	program->group_partial[which & (ORIGIN_GROUPS - 1)] = 1;
-	for (int depth = 0; depth < ORIGIN_GROUP_DEPTH; depth++) {
+	for (int depth = 0; depth < ORIGIN_GROUP_DEPTH && node != 0; depth++) {
 		if (at >= ORIGIN_GROUP_BYTES) {
 			break;
 		}
 		char *to =
 			&program->group[which & (ORIGIN_GROUPS - 1)][at & (ORIGIN_GROUP_BYTES - 1)];
-		long got = node == 0 ? 0
-		                     : bpf_probe_read_kernel_str(to, ORIGIN_NAME_BYTES,
-		                                                 BPF_CORE_READ(node, name));
+		long got =
+			bpf_probe_read_kernel_str(to, ORIGIN_NAME_BYTES, BPF_CORE_READ(node, name));
 		if (got <= 1) {
-			/* The top has no name. */
-			program->group_partial[which & (ORIGIN_GROUPS - 1)] = got < 0;
+			partial = 0; /* the top has no name */
 			break;
 		}
 		at += got;
 		node = group_parent(node);
 	}
+	program->group_partial[which & (ORIGIN_GROUPS - 1)] = partial;
 	program->group_bytes[which & (ORIGIN_GROUPS - 1)] = at;
 	return 0;
 }

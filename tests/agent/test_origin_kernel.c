@@ -235,6 +235,27 @@ static void test_afterwards(void)
 	}
 }
 
+/* Executable, control groups and user are known from before: nothing is read. */
+static void test_reads(void)
+{
+	struct owner_counters before;
+	struct owner_counters after;
+	struct seen seen;
+	pid_t pid = client(0, "10.99.0.7", 2090, STAYS, &seen);
+
+	(void)initiator(&seen.report.flow, 0);
+	end_process(pid);
+	pid = client(0, "10.99.0.7", 2091, STAYS, &seen);
+	owner_counters(owner, &before);
+	struct part_owner found = initiator(&seen.report.flow, 0);
+	owner_counters(owner, &after);
+	ok(is_seen(&found, &seen) && found.place == PART_PLACE_MAIN &&
+	           after.owner_reads == before.owner_reads,
+	   "a program seen before costs no look into /proc: %u",
+	   (unsigned int)(after.owner_reads - before.owner_reads));
+	end_process(pid);
+}
+
 /* Sent again, after the first was answered: the same process by its socket, or nobody. */
 static void test_again(void)
 {
@@ -480,6 +501,7 @@ int main(int argc, char **argv)
 		return tap_done();
 	}
 	test_afterwards();
+	test_reads();
 	test_again();
 	test_families();
 	test_refused();
