@@ -30,9 +30,8 @@ struct origin_entry entries[ORIGIN_ENTRIES];
 struct origin_entry sockets[ORIGIN_SOCKETS];
 struct origin_bucket buckets[ORIGIN_BUCKETS];
 struct origin_bucket socket_buckets[ORIGIN_SOCKET_BUCKETS];
-struct origin_entry waiting[ORIGIN_SOCKETS]; /* of TCP, without addresses */
-struct origin_bucket waiting_buckets[ORIGIN_SOCKET_BUCKETS];
-uint64_t waiting_bits[ORIGIN_WAITING_WORDS]; /* which of them nobody has settled */
+struct origin_bucket entry_buckets[ORIGIN_BUCKETS]; /* of entries, by their sockets */
+uint64_t waiting_bits[ORIGIN_WAITING_WORDS];        /* entries that have no addresses yet */
 struct origin_program programs[ORIGIN_PROGRAMS];
 uint64_t watched[ORIGIN_WATCHED]; /* cookies of namespaces; 0: free */
 struct origin_counts counts;
@@ -129,6 +128,17 @@ static __always_inline struct origin_entry *entry_lock(struct origin_entry *entr
 	               : 0;
 }
 
+static __always_inline void entry_addresses(struct origin_entry *entry,
+                                            const struct origin_entry *from)
+{
+	for (unsigned i = 0; i < sizeof(entry->src) / sizeof(uint64_t); i++) {
+		((uint64_t *)entry->src)[i] = ((const uint64_t *)from->src)[i];
+		((uint64_t *)entry->dst)[i] = ((const uint64_t *)from->dst)[i];
+	}
+	entry->src_port = from->src_port;
+	entry->dst_port = from->dst_port;
+}
+
 /* All but its sequence. */
 static __always_inline void entry_copy(struct origin_entry *entry, const struct origin_entry *from)
 {
@@ -146,53 +156,80 @@ static __always_inline void entry_fill(struct origin_entry *entry, const struct 
 }
 
 /* By its source alone a packet finds its bucket, for its destination may be translated. */
-static __always_inline void flow_write(const struct origin_entry *new)
+static __always_inline void flow_write(uint32_t place, const struct origin_entry *new)
 {
 	const uint32_t *source = (const uint32_t *)new->src;
 	const uint32_t *destination = (const uint32_t *)new->dst;
 	uint64_t hash = mix(mix(new->netns_cookie, source[3]), new->src_port);
 	uint32_t tag = (uint32_t)(mix(mix(hash, destination[3]), new->dst_port) >> 32) | 1;
-	uint32_t at = (uint32_t)(hash % ORIGIN_BUCKETS);
+	struct origin_bucket *bucket = &buckets[hash % ORIGIN_BUCKETS];
 	bool own;
-	uint32_t way = way_of(&buckets[at], tag, &own);
-	struct origin_entry *entry =
-		entry_lock(&entries[(at * ORIGIN_WAYS + way) % ORIGIN_ENTRIES]);
+	uint32_t way = way_of(bucket, tag, &own) % ORIGIN_WAYS;
+	struct origin_entry *old = &entries[bucket->places[way] % ORIGIN_ENTRIES];
 
-	if (entry == 0 && !own) { /* two at once took the same way */
-		way = (way + 1) % ORIGIN_WAYS;
-		entry = entry_lock(&entries[(at * ORIGIN_WAYS + way) % ORIGIN_ENTRIES]);
+	/* Whoever writes this late may have been interrupted. */
+	if (!own || old->netns_cookie != new->netns_cookie || old->time_ns < new->time_ns) {
+		bucket->places[way] = place;
+		bucket->tags[way] = tag;
 	}
-	if (entry == 0) {
-		__sync_fetch_and_add(&counts.crowded, 1);
-		return;
-	}
-	if (own && entry->netns_cookie == new->netns_cookie && entry->time_ns >= new->time_ns) {
-		/* Settled by two at once; or this one was interrupted, and there is a later one. */
-		__sync_fetch_and_add(&entry->sequence, -1);
-		return;
-	}
-	buckets[at].tags[way % ORIGIN_WAYS] = tag;
-	entry_fill(entry, new);
 	__sync_fetch_and_add(&counts.written, 1);
 }
 
-/* A socket's place; @ret_own: it has been noted there. */
-static __always_inline uint32_t socket_place(struct origin_entry *places,
-                                             struct origin_bucket *place_buckets, uint64_t cookie,
-                                             bool claim, bool *ret_own)
+static __always_inline uint32_t bucket_of(uint64_t socket_cookie, uint32_t count, uint32_t *ret_tag)
 {
-	uint64_t hash = mix(0, cookie);
-	uint32_t tag = (uint32_t)(hash >> 32) | 1;
-	uint32_t at = (uint32_t)(hash % ORIGIN_SOCKET_BUCKETS);
+	uint64_t hash = mix(0, socket_cookie);
+
+	*ret_tag = (uint32_t)(hash >> 32) | 1;
+	return (uint32_t)(hash % count);
+}
+
+/* A datagram socket's place; @ret_own: it has been noted there. */
+static __always_inline uint32_t socket_place(uint64_t cookie, bool claim, bool *ret_own)
+{
+	uint32_t tag;
+	uint32_t at = bucket_of(cookie, ORIGIN_SOCKET_BUCKETS, &tag);
 	bool own;
-	uint32_t way = way_of(&place_buckets[at], tag, &own);
+	uint32_t way = way_of(&socket_buckets[at], tag, &own);
 	uint32_t place = (at * ORIGIN_WAYS + way) % ORIGIN_SOCKETS;
 
-	*ret_own = own && places[place].socket_cookie == cookie;
+	*ret_own = own && sockets[place].socket_cookie == cookie;
 	if (claim) {
-		place_buckets[at].tags[way % ORIGIN_WAYS] = tag;
+		socket_buckets[at].tags[way % ORIGIN_WAYS] = tag;
 	}
 	return place;
+}
+
+/* The last entry of a socket. False: there is none. */
+static __always_inline bool entry_of(uint64_t cookie, uint32_t *ret_place)
+{
+	uint32_t tag;
+	uint32_t at = bucket_of(cookie, ORIGIN_BUCKETS, &tag);
+
+	for (uint32_t way = 0; way < ORIGIN_WAYS; way++) {
+		uint32_t place = (at * ORIGIN_WAYS + way) % ORIGIN_ENTRIES;
+		if (entry_buckets[at].tags[way] == tag && entries[place].socket_cookie == cookie) {
+			*ret_place = place;
+			return true;
+		}
+	}
+	return false;
+}
+
+/* A new one; the socket's earlier one stays where its flow finds it. */
+static __always_inline uint32_t entry_claim(uint64_t cookie)
+{
+	uint32_t tag;
+	uint32_t at = bucket_of(cookie, ORIGIN_BUCKETS, &tag);
+	struct origin_bucket *bucket = &entry_buckets[at];
+	uint32_t way = bucket->turn++ % ORIGIN_WAYS;
+
+	for (uint32_t i = 0; i < ORIGIN_WAYS; i++) {
+		if (bucket->tags[i] == tag) {
+			bucket->tags[i] = 0;
+		}
+	}
+	bucket->tags[way] = tag;
+	return (at * ORIGIN_WAYS + way) % ORIGIN_ENTRIES;
 }
 
 /* ------------------------------------------------------------------------------------- TCP */
@@ -246,16 +283,19 @@ static __always_inline bool socket_is(struct sock_common *socket, uint64_t cooki
 	return (uint64_t)BPF_CORE_READ(socket, skc_cookie.counter) == cookie;
 }
 
-/* Give a note its addresses. 1: it must wait on. Not static: verified once, not at each call. */
+/*
+ * Give a note its addresses. 1: it must wait on; ORIGIN_BUSY more: another one does it just now.
+ * Not static: verified once, not at each call.
+ */
 __noinline int origin_note_settle(uint32_t place, uint32_t over)
 {
 	struct origin_entry new;
-	struct origin_entry *entry = &waiting[place % ORIGIN_SOCKETS];
+	struct origin_entry *entry = &entries[place % ORIGIN_ENTRIES];
 	uint32_t sequence = *(volatile uint32_t *)&entry->sequence;
 
 	entry_copy(&new, entry);
 	if ((sequence & 1) != 0 || *(volatile uint32_t *)&entry->sequence != sequence) {
-		return 1;
+		return 1 + ORIGIN_BUSY;
 	}
 	struct sock_common *socket = (void *)new.socket;
 	bool same = socket_is(socket, new.socket_cookie);
@@ -265,15 +305,16 @@ __noinline int origin_note_settle(uint32_t place, uint32_t over)
 	if (!known && same && over == 0 && bpf_ktime_get_ns() - new.time_ns < GIVE_UP_NS) {
 		return 1;
 	}
-	/* First written, then not waiting any more: whoever finds it settled finds it written. */
-	if (known && same) {
-		flow_write(&new);
+	if (__sync_val_compare_and_swap(&entry->sequence, sequence, sequence + 1) != sequence) {
+		return 1 + ORIGIN_BUSY;
+	}
+	/* Under the lock, for nobody may find it settled, but not written. */
+	if (known && same && is_waiting(place)) {
+		entry_addresses(entry, &new);
+		flow_write(place, &new);
 	}
 	waiting_end(place);
-	if (*(volatile uint32_t *)&entry->sequence != sequence) {
-		waiting_begin(place); /* another one's */
-		return 1;
-	}
+	__sync_fetch_and_add(&entry->sequence, 1);
 	return 0;
 }
 
@@ -282,7 +323,7 @@ static __always_inline int connect_note(struct bpf_sock_addr *address, struct or
 	struct bpf_sock *socket = address->sk;
 	struct tcp_sock *tcp = socket != 0 ? bpf_skc_to_tcp_sock(socket) : 0;
 	struct task_struct *task = bpf_get_current_task_btf();
-	bool own;
+	uint32_t place;
 
 	if (tcp == 0 || !program_find(task, new)) {
 		return 1;
@@ -295,11 +336,14 @@ static __always_inline int connect_note(struct bpf_sock_addr *address, struct or
 	new->socket_cookie = bpf_get_socket_cookie(address);
 	new->time_ns = bpf_ktime_get_ns();
 	process_read(task, new);
-	uint32_t place = socket_place(waiting, waiting_buckets, new->socket_cookie, true, &own);
-	if (is_waiting(place)) {
-		(void)origin_note_settle(place, own);
+	if (entry_of(new->socket_cookie, &place) && is_waiting(place)) {
+		(void)origin_note_settle(place, 1);
 	}
-	struct origin_entry *entry = entry_lock(&waiting[place]);
+	place = entry_claim(new->socket_cookie);
+	if (is_waiting(place)) {
+		(void)origin_note_settle(place, 0);
+	}
+	struct origin_entry *entry = entry_lock(&entries[place]);
 	if (entry == 0) {
 		__sync_fetch_and_add(&counts.crowded, 1);
 		return 1;
@@ -358,7 +402,7 @@ static __always_inline int socket_note(struct bpf_sock_addr *address, struct ori
 	new->socket_cookie = bpf_get_socket_cookie(address);
 	process_read(task, new);
 	bpf_core_read(&new->memory, sizeof(new->memory), &task->mm);
-	uint32_t place = socket_place(sockets, socket_buckets, new->socket_cookie, true, &own);
+	uint32_t place = socket_place(new->socket_cookie, true, &own);
 	struct origin_entry *entry = &sockets[place];
 	bool same = own && entry->pid == new->pid && entry->memory == new->memory;
 	if (same || (own && entry->shared != 0)) {
@@ -459,6 +503,7 @@ SEC("cgroup/sock_release")
 int origin_release(struct bpf_sock *socket)
 {
 	uint32_t protocol = socket->protocol;
+	uint32_t place;
 	bool own;
 
 	if ((protocol != PROTO_TCP && protocol != PROTO_UDP) ||
@@ -467,14 +512,12 @@ int origin_release(struct bpf_sock *socket)
 	}
 	uint64_t cookie = bpf_get_socket_cookie(socket);
 	if (protocol == PROTO_TCP) {
-		uint32_t place = socket_place(waiting, waiting_buckets, cookie, false, &own);
-		if (own && is_waiting(place)) {
+		if (entry_of(cookie, &place) && is_waiting(place)) {
 			(void)origin_note_settle(place, 1);
 		}
 		return 1;
 	}
-	struct origin_entry *entry =
-		&sockets[socket_place(sockets, socket_buckets, cookie, false, &own)];
+	struct origin_entry *entry = &sockets[socket_place(cookie, false, &own)];
 	if (!own || entry->shared != 0) {
 		return 1;
 	}
@@ -483,7 +526,17 @@ int origin_release(struct bpf_sock *socket)
 	new.uid = BPF_CORE_READ((struct sock *)socket, sk_uid.val);
 	if (datagram_read(&((struct sock *)socket)->__sk_common, &new)) {
 		new.time_ns = bpf_ktime_get_ns();
-		flow_write(&new);
+		place = entry_claim(cookie);
+		if (is_waiting(place)) {
+			(void)origin_note_settle(place, 0);
+		}
+		entry = entry_lock(&entries[place]);
+		if (entry != 0) {
+			entry_copy(entry, &new);
+			flow_write(place, &new);
+			__sync_fetch_and_add(&entry->sequence, 1);
+			waiting_end(place);
+		}
 	}
 	return 1;
 }

@@ -250,7 +250,7 @@ static int flow_find(origin_t *origin, uint64_t cookie, const struct pr_addr *sr
 	place_of(cookie, src, flow, &place);
 	const struct origin_bucket *bucket = &origin->memory.buckets[place.bucket];
 	for (uint32_t way = 0; way < ORIGIN_WAYS; way++) {
-		uint32_t i = place.bucket * ORIGIN_WAYS + way;
+		uint32_t i = bucket->places[way] % ORIGIN_ENTRIES;
 		if (bucket->tags[way] == place.tag &&
 		    entry_copy(&origin->memory.entries[i], ret_entry) &&
 		    source_fits(ret_entry, cookie, src, flow) && peer_fits(ret_entry, flow)) {
@@ -265,10 +265,11 @@ static int source_find(origin_t *origin, uint64_t cookie, const struct pr_addr *
                        const struct part_flow *flow, struct origin_entry *ret_entry)
 {
 	uint64_t hash = hash_of(cookie, src, flow->src_port);
-	uint32_t first = (uint32_t)(hash % ORIGIN_BUCKETS) * ORIGIN_WAYS;
+	const struct origin_bucket *bucket = &origin->memory.buckets[hash % ORIGIN_BUCKETS];
 	int found = -1;
 
-	for (uint32_t i = first; i < first + ORIGIN_WAYS; i++) {
+	for (uint32_t way = 0; way < ORIGIN_WAYS; way++) {
+		uint32_t i = bucket->places[way] % ORIGIN_ENTRIES;
 		struct origin_entry entry;
 		if (entry_copy(&origin->memory.entries[i], &entry) &&
 		    source_fits(&entry, cookie, src, flow) &&

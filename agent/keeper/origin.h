@@ -16,9 +16,9 @@
  * UDP sockets are noted by their cookie alone, and once more by their addresses when they close.
  *
  * Threads: one a handle. origin_new() needs CAP_SYS_ADMIN (or CAP_BPF, CAP_PERFMON, CAP_NET_ADMIN
- * and the right to mount); afterwards nothing is needed. Limits: TCP; ORIGIN_ENTRIES notes at a
- * time; a path of ORIGIN_PATH_BYTES. What is beyond is not found, and asked of /proc. Source:
- * bpf-helpers(7), BPF_PROG_TYPE_SOCK_OPS in the kernel's documentation.
+ * and the right to mount); origin_settle() and origin_listener() need CAP_BPF or CAP_SYS_ADMIN, the
+ * rest nothing. Limits: ORIGIN_ENTRIES notes at a time; a path of ORIGIN_PATH_BYTES; TCP and UDP.
+ * What is beyond is not found, and asked of /proc. Source: bpf-helpers(7).
  */
 
 #include <stdbool.h>
@@ -34,9 +34,9 @@ typedef struct origin origin_t;
 
 /** What is shared with the kernel. Whoever owns it keeps it longer than the handle. */
 struct origin_memory {
-	const struct origin_entry *entries;         /* ORIGIN_ENTRIES, by flow */
+	const struct origin_entry *entries;         /* ORIGIN_ENTRIES, named by buckets */
 	const struct origin_entry *sockets;         /* ORIGIN_SOCKETS, by cookie */
-	const struct origin_bucket *buckets;        /* ORIGIN_BUCKETS */
+	const struct origin_bucket *buckets;        /* ORIGIN_BUCKETS, by flow */
 	const struct origin_bucket *socket_buckets; /* ORIGIN_SOCKET_BUCKETS */
 	const struct origin_program *programs;      /* ORIGIN_PROGRAMS */
 	const struct origin_counts *counts;

@@ -16,11 +16,12 @@
 #endif
 
 #define ORIGIN_WAYS           8 /* places that a key may be in */
-#define ORIGIN_BUCKETS        1024
+#define ORIGIN_BUCKETS        512
 #define ORIGIN_ENTRIES        (ORIGIN_BUCKETS * ORIGIN_WAYS)
 #define ORIGIN_SOCKET_BUCKETS 512
 #define ORIGIN_SOCKETS        (ORIGIN_SOCKET_BUCKETS * ORIGIN_WAYS)
-#define ORIGIN_WAITING_WORDS  (ORIGIN_SOCKETS / 64)
+#define ORIGIN_WAITING_WORDS  (ORIGIN_ENTRIES / 64)
+#define ORIGIN_BUSY           65536
 #define ORIGIN_PROGRAM_WAYS   4
 #define ORIGIN_PROGRAMS       512
 #define ORIGIN_WATCHED        4096 /* a namespace's place is found from its cookie */
@@ -65,9 +66,10 @@ struct origin_entry {
 
 /** Which places of a bucket may hold a key, in one cache line. */
 struct origin_bucket {
-	uint32_t tags[ORIGIN_WAYS]; /* of the keys; 0: none */
-	uint32_t turn;              /* the place that a new key takes */
-	uint32_t unused[7];
+	uint32_t tags[ORIGIN_WAYS];   /* of the keys; 0: none */
+	uint32_t turn;                /* the place that a new key takes */
+	uint16_t places[ORIGIN_WAYS]; /* of flows: which entries theirs are */
+	uint32_t unused[3];
 };
 
 /** An executable, as one mount shows it, in one control group: of many processes the same. */

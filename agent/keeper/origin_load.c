@@ -19,6 +19,7 @@
 
 #include "agent/keeper/origin.skel.h"
 
+#define SETTLE_TRIES        16
 #define FIRST_PID_NAMESPACE 0xEFFFFFFCU /* PROC_PID_INIT_INO */
 
 /* libbpf tells at length; what people need is in ret_why. */
@@ -179,9 +180,15 @@ void origin_settle(origin_t *origin)
 	    (begun == origin->settled_begun && origin->settle_left == 0)) {
 		return;
 	}
-	if (bpf_prog_test_run_opts(origin->settle_fd, &run) == 0) {
+	for (int tries = 0; tries < SETTLE_TRIES; tries++) {
+		if (bpf_prog_test_run_opts(origin->settle_fd, &run) != 0) {
+			return;
+		}
 		origin->settled_begun = begun;
 		origin->settle_left = run.retval;
+		if (run.retval < ORIGIN_BUSY) {
+			return;
+		}
 	}
 }
 

@@ -131,8 +131,12 @@ static bool believed(owner_t *owner, struct owner_listener *listener, const stru
 	if (certain && owner->batch != 0 && listener->batch == owner->batch) {
 		return true;
 	}
-	if (!ask(owner, listener, flow, cookie, &answer) || !unchanged(listener, &answer) ||
-	    !alone_hold(owner, listener, &answer)) {
+	if (!ask(owner, listener, flow, cookie, &answer) || !unchanged(listener, &answer)) {
+		return false;
+	}
+	if (!alone_hold(owner, listener, &answer)) {
+		/* A child may have got it that is in no table yet. */
+		owner->table_ns = answer.references > listener->references ? 0 : owner->table_ns;
 		return false;
 	}
 	listener->batch = owner->batch;

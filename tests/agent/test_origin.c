@@ -49,6 +49,7 @@ static struct origin_entry *entry_put(unsigned way, const struct part_flow *flow
 	struct origin_entry *entry = &entries[place.bucket * ORIGIN_WAYS + way];
 	uint32_t sequence = entry->sequence;
 	buckets[place.bucket].tags[way] = place.tag;
+	buckets[place.bucket].places[way] = (uint16_t)(entry - entries);
 	*entry = (struct origin_entry){ .sequence = sequence + 2,
 		                        .pid = pid,
 		                        .netns_cookie = COOKIE,
