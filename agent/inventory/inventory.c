@@ -16,7 +16,9 @@
 #define LOG_COMPONENT "inventory"
 #include "base/log.h"
 
-#define REFRESH_MS 2000
+#define REFRESH_MS       2000
+#define REFUSED_RETRY_MS 10000
+#define REFUSED_MAX      64
 
 /* A running container with a network of its own. */
 struct running {
@@ -47,6 +49,9 @@ struct inventory {
 	listeners_t *listeners;
 	struct running *running;
 	uint64_t refreshed_ns;
+	char refused[REFUSED_MAX][65]; /* ids of containers whose pages cannot be used */
+	size_t refused_count;
+	uint64_t refused_ns; /* when they were looked at last */
 };
 
 static void eventfd_raise(int fd)
@@ -184,6 +189,42 @@ static void container_listeners(inventory_t *inventory, const char *id,
 	            listeners_add(inventory->listeners, change->pid, change->endpoint));
 }
 
+/* ---- containers whose page cannot be used ---- */
+
+/* False: it is not among them, and with @p add there is no room for it. */
+static bool refused_set(inventory_t *inventory, const char *id, bool add)
+{
+	size_t at = 0;
+
+	while (at < inventory->refused_count && strcmp(inventory->refused[at], id) != 0) {
+		at++;
+	}
+	bool known = at < inventory->refused_count;
+	if (known && !add) {
+		memcpy(inventory->refused[at], inventory->refused[--inventory->refused_count],
+		       sizeof(inventory->refused[at]));
+	} else if (!known && add && at < REFUSED_MAX) {
+		(void)snprintf(inventory->refused[at], sizeof(inventory->refused[at]), "%s", id);
+		inventory->refused_count++;
+	}
+	return known;
+}
+
+/* The others go on. Said once; looked at again now and then, and at the engine's next word of it.
+ */
+static bool container_refuse(inventory_t *inventory, const char *id, int error)
+{
+	if (error != PR_EMALF && error != PR_ETOOBIG && error != PR_EIO) {
+		return false; /* the engine's own trouble */
+	}
+	if (!refused_set(inventory, id, true)) {
+		log_warn("container %.12s: what the Docker engine says of it is not usable: %s; it "
+		         "stays as it was known, or unknown",
+		         id, pr_strerror(error));
+	}
+	return true;
+}
+
 static int container_refresh(inventory_t *inventory, docker_t *docker, const char *id)
 {
 	char path[128];
@@ -196,19 +237,20 @@ static int container_refresh(inventory_t *inventory, docker_t *docker, const cha
 	(void)snprintf(path, sizeof(path), "/containers/%s/json", id);
 	int ret = docker_get(docker, path, &inspected);
 	if (ret == PR_ENOENT) { /* gone between event and look */
+		(void)refused_set(inventory, id, false);
 		change_push(inventory,
 		            &(struct inventory_change){ .kind = INVENTORY_GONE,
 		                                        .id = pr_uuid_of_container(id) });
 		return PR_OK;
 	}
-	if (ret != PR_OK) {
-		return ret;
+	if (ret == PR_OK) {
+		ret = container_read(inspected, &inventory->facts, &change);
+		json_decref(inspected);
 	}
-	ret = container_read(inspected, &inventory->facts, &change);
-	json_decref(inspected);
 	if (ret != PR_OK) {
-		return ret;
+		return container_refuse(inventory, id, ret) ? PR_OK : ret;
 	}
+	(void)refused_set(inventory, id, false);
 	if (change.kind == INVENTORY_UP) {
 		process_facts_add(&change);
 	}
@@ -235,6 +277,23 @@ static int containers_look(inventory_t *inventory, docker_t *docker)
 	return ret;
 }
 
+static int refused_look(inventory_t *inventory, docker_t *docker, uint64_t now_ns)
+{
+	char id[65];
+	int ret = PR_OK;
+
+	if (now_ns - inventory->refused_ns < REFUSED_RETRY_MS * PR_NS_PER_MS) {
+		return PR_OK;
+	}
+	inventory->refused_ns = now_ns;
+	/* From behind: one that is taken out makes room for the last one. */
+	for (size_t i = inventory->refused_count; i > 0 && ret == PR_OK; i--) {
+		(void)snprintf(id, sizeof(id), "%s", inventory->refused[i - 1]);
+		ret = container_refresh(inventory, docker, id);
+	}
+	return ret;
+}
+
 /* What no event tells: addresses, listeners. */
 static int refresh(inventory_t *inventory, docker_t *docker)
 {
@@ -253,6 +312,9 @@ static int refresh(inventory_t *inventory, docker_t *docker)
 	host_refresh(inventory);
 	if (docker != NULL) {
 		ret = containers_look(inventory, docker);
+	}
+	if (docker != NULL && ret == PR_OK) {
+		ret = refused_look(inventory, docker, now_ns);
 	}
 	listeners_round_end(inventory->listeners);
 	return ret;
@@ -279,6 +341,10 @@ static int list_all(inventory_t *inventory, docker_t *docker)
 	int ret = networks_refresh(inventory, docker);
 	if (ret == PR_OK) {
 		ret = docker_get(docker, "/containers/json", &list);
+	}
+	if (ret == PR_OK && !json_is_array(list)) {
+		json_decref(list);
+		ret = PR_EMALF;
 	}
 	if (ret != PR_OK) {
 		return ret;
