@@ -124,12 +124,24 @@ static size_t decode_character(const unsigned char *from, uint32_t *ret_code)
 	return length;
 }
 
-/* Characters that move what a reader sees: bidirectional controls, line ends, byte order mark. */
+/* Characters that move or hide what a reader sees: bidirectional controls, line ends, no width,
+ * tags. */
 static bool misleads(uint32_t code)
 {
-	return code == 0x61c || code == 0x200e || code == 0x200f ||
-	       (code >= 0x2028 && code <= 0x202e) || (code >= 0x2066 && code <= 0x2069) ||
-	       code == 0xfeff;
+	static const struct {
+		uint32_t first, last;
+	} ranges[] = {
+		{ 0xad, 0xad },     { 0x61c, 0x61c },   { 0x180e, 0x180e },
+		{ 0x200b, 0x200f }, { 0x2028, 0x202e }, { 0x2060, 0x206f },
+		{ 0xfeff, 0xfeff }, { 0xfff9, 0xfffb }, { 0xe0000, 0xe007f },
+	};
+
+	for (size_t i = 0; i < PR_ARRAY_LEN(ranges); i++) {
+		if (code >= ranges[i].first && code <= ranges[i].last) {
+			return true;
+		}
+	}
+	return false;
 }
 
 /* One character of @p from as shown, into @p shown; returns how many bytes of @p from it took. */

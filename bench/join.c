@@ -13,13 +13,19 @@
 #include "base/err.h"
 #include "bench/join.h"
 
-#define HOST_FIRST   71 /* 10.78.0.71 and .72 */
-#define NETWORK      "172.18"
-#define SERVED_PORT  80
-#define IN_FLIGHT    8 /* of each way */
-#define ATTEMPT_NS   (10 * PR_NS_PER_S)
-#define EVENTS       16
-#define ANSWER_BYTES 6
+#define HOST_FIRST  71 /* 10.78.0.71 and .72 */
+#define NETWORK     "172.18"
+#define SERVED_PORT 80
+#define IN_FLIGHT   8 /* of each way */
+#define ATTEMPT_NS  (10 * PR_NS_PER_S)
+#define EVENTS      16
+
+/* What the server says: whom it saw, and when. */
+struct answer {
+	uint64_t accepted_wall_ns;
+	uint8_t address[4];
+	uint8_t port[2];
+};
 
 uint16_t join_port(enum join_target target)
 {
@@ -57,13 +63,14 @@ static void server(const void *plan, int fd)
 		return;
 	}
 	for (;;) {
-		uint8_t answer[ANSWER_BYTES];
+		struct answer answer = { 0 };
 		socklen_t size_bytes = sizeof(name);
 		int peer = accept4(listener, (struct sockaddr *)&name, &size_bytes, SOCK_CLOEXEC);
 		if (peer >= 0) {
-			memcpy(answer, &name.sin_addr, 4);
-			memcpy(answer + 4, &name.sin_port, 2);
-			(void)!write(peer, answer, sizeof(answer));
+			answer.accepted_wall_ns = pr_clock_wall_ns();
+			memcpy(answer.address, &name.sin_addr, sizeof(answer.address));
+			memcpy(answer.port, &name.sin_port, sizeof(answer.port));
+			(void)!write(peer, &answer, sizeof(answer));
 			(void)close(peer);
 		}
 	}
@@ -125,15 +132,15 @@ static void attempt_begin(struct client *client, unsigned index)
 static void attempt_end(struct client *client, struct attempt *attempt)
 {
 	struct join_line *line = &client->plan.way->lines[attempt->number];
-	uint8_t answer[ANSWER_BYTES];
+	struct answer answer;
 
-	if (read(attempt->fd, answer, sizeof(answer)) == sizeof(answer)) {
-		memcpy(line->seen_address, answer, 4);
-		line->seen_port = (uint16_t)(answer[4] << 8 | answer[5]);
+	if (read(attempt->fd, &answer, sizeof(answer)) == sizeof(answer)) {
+		memcpy(line->seen_address, answer.address, sizeof(line->seen_address));
+		line->seen_port = (uint16_t)(answer.port[0] << 8 | answer.port[1]);
+		line->accepted_wall_ns = answer.accepted_wall_ns;
 		line->answered = 1;
 	}
 	pr_fd_close(&attempt->fd);
-	line->end_wall_ns = pr_clock_wall_ns();
 }
 
 static bool client_turn(struct client *client)

@@ -27,7 +27,8 @@ enum join_target {
 
 /** What the client says of one connection; its number is that of its source port. */
 struct join_line {
-	uint64_t begin_wall_ns, end_wall_ns; /* from before connect() to after close() */
+	uint64_t begin_wall_ns;    /* before connect() */
+	uint64_t accepted_wall_ns; /* by the server */
 	uint8_t answered;
 	uint8_t seen_address[4]; /* by the server */
 	uint16_t seen_port;

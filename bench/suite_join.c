@@ -86,22 +86,27 @@ static void near_take(struct judge *judge, unsigned host, const struct codec_eve
 	}
 }
 
-/* The line of a way whose connection this is, by what the server saw, and when. */
-static bool line_find(const struct judge *judge, unsigned w, const struct codec_event *event,
-                      uint32_t *ret_number)
+/*
+ * The line of a way whose connection this is: of those with the port that the server saw, begun
+ * before the event, the one that the server accepted first after it. (A connection may wait to be
+ * let out while another one has its later port.)
+ */
+static const struct join_line *line_find(const struct judge *judge, unsigned w,
+                                         const struct codec_event *event)
 {
 	const struct join_way *way = &judge->join->ways[w];
 	const struct seen *seen = judge->seen[w];
+	const struct join_line *found = NULL;
 
 	for (uint32_t at = seen->heads[event->src_port]; at != 0; at = seen->next[at - 1]) {
 		const struct join_line *line = &way->lines[at - 1];
 		if (event->time_wall_ns >= line->begin_wall_ns &&
-		    event->time_wall_ns <= line->end_wall_ns) {
-			*ret_number = at - 1;
-			return true;
+		    event->time_wall_ns <= line->accepted_wall_ns &&
+		    (found == NULL || line->accepted_wall_ns < found->accepted_wall_ns)) {
+			found = line;
 		}
 	}
-	return false;
+	return found;
 }
 
 static int owner_compare(const void *a, const void *b)
@@ -159,15 +164,27 @@ static void far_judge(struct judge *judge, unsigned w, uint32_t number,
 
 static void far_take(struct judge *judge, unsigned host, const struct codec_event *event)
 {
+	const struct join_line *found = NULL;
+	unsigned found_way = 0;
+
 	for (unsigned w = 0; w < PR_ARRAY_LEN(judge->said); w++) {
 		const struct join_way *way = &judge->join->ways[w];
 		struct pr_addr from;
-		uint32_t number;
-		if (way->host != host && event->dst_port == join_served_port(way->target) &&
-		    pr_addr_parse(judge->join->hosts[way->host].address, &from) == PR_OK &&
-		    pr_addr_equal(&from, &event->src) && line_find(judge, w, event, &number)) {
-			far_judge(judge, w, number, event);
+		if (way->host == host || event->dst_port != join_served_port(way->target) ||
+		    pr_addr_parse(judge->join->hosts[way->host].address, &from) != PR_OK ||
+		    !pr_addr_equal(&from, &event->src)) {
+			continue;
 		}
+		const struct join_line *line = line_find(judge, w, event);
+		if (line != NULL &&
+		    (found == NULL || line->accepted_wall_ns < found->accepted_wall_ns)) {
+			found = line;
+			found_way = w;
+		}
+	}
+	if (found != NULL) {
+		far_judge(judge, found_way, (uint32_t)(found - judge->join->ways[found_way].lines),
+		          event);
 	}
 }
 

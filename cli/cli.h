@@ -180,6 +180,11 @@ cli_table_t *cli_table_new(const struct cli_style *style, FILE *out,
 void cli_table_destroy(cli_table_t **table_p);
 /** The next cell, row by row; control characters are escaped. An empty text is shown as "-". */
 void cli_table_cell(cli_table_t *table, enum cli_tint tint, const char *format, ...) _printf_(3, 4);
+/**
+ * As pr_log_escape() shows it, whole. Takes @p text, which is malloc'd, and gives one to free; NULL
+ * when memory is out.
+ */
+char *cli_text_escape(char *text);
 /** Cut in place to at most @p most characters (0: all), the last of them a mark. */
 void cli_text_cut(char *text, size_t most);
 /** Print the rows so far, with the titles the first time. Widths only grow. */

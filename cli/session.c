@@ -12,15 +12,25 @@
 
 #define TURN_MS 2 /* between looks at a connection that is not up yet */
 
+/* One line, whatever was put into it: words of a command line, of a peer, of a file. */
+static void line_say(struct cli *cli, const char *before, const char *format, va_list args)
+{
+	_cleanup_(pr_free) char *text = NULL;
+
+	if (vasprintf(&text, format, args) < 0) {
+		text = NULL;
+	}
+	text = text != NULL ? cli_text_escape(text) : NULL;
+	fprintf(cli->err, "%s%s\n", before, text != NULL ? text : pr_strerror(PR_ENOMEM));
+}
+
 int cli_fail(struct cli *cli, enum cli_exit status, const char *format, ...)
 {
 	va_list args;
 
-	fputs("portreeve: ", cli->err);
 	va_start(args, format);
-	vfprintf(cli->err, format, args);
+	line_say(cli, "portreeve: ", format, args);
 	va_end(args);
-	fputc('\n', cli->err);
 	return (int)status;
 }
 
@@ -29,9 +39,8 @@ void cli_note(struct cli *cli, const char *format, ...)
 	va_list args;
 
 	va_start(args, format);
-	vfprintf(cli->err, format, args);
+	line_say(cli, "", format, args);
 	va_end(args);
-	fputc('\n', cli->err);
 }
 
 enum cli_exit cli_exit_of(int error)

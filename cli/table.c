@@ -120,8 +120,7 @@ static bool is_plain(const char *text)
 	return *text == '\0';
 }
 
-/* Takes @p text. NULL when memory is out: shown as empty. */
-static char *escaped(char *text)
+char *cli_text_escape(char *text)
 {
 	_cleanup_(pr_free) char *owned = text;
 
@@ -165,7 +164,7 @@ void cli_table_cell(cli_table_t *table, enum cli_tint tint, const char *format, 
 		free(text);
 		text = strdup("-");
 	}
-	cell->text = text != NULL ? escaped(text) : NULL;
+	cell->text = text != NULL ? cli_text_escape(text) : NULL;
 	if (cell->text != NULL) {
 		if (table->style->terminal) {
 			cli_text_cut(cell->text, table->columns[column].most);

@@ -7,8 +7,10 @@
 #include "base/addr.h"
 #include "base/err.h"
 
-#define LABEL_MAX       256
-#define LABEL_MAX_BYTES 4096
+#define LABEL_MAX       4096
+#define LABEL_MAX_BYTES (128U << 10)
+/* Of all: with the rest of the document it fits the frame of an agent, 1 MiB. */
+#define LABELS_MAX_BYTES (512U << 10)
 
 static const char *text_at(const json_t *object, const char *key)
 {
@@ -142,21 +144,27 @@ static void add_addresses(codec_doc_t *doc, const json_t *networks,
 	}
 }
 
+/* Short ones first: who fills the room with long ones cannot push out those that policy selects. */
 static void add_labels(codec_doc_t *doc, const json_t *labels)
 {
+	static const size_t classes_bytes[] = { 0, 256, 4096, LABEL_MAX_BYTES };
 	const char *key;
 	json_t *value;
-	size_t count = 0;
+	size_t count = 0, used_bytes = 0;
 
-	json_object_foreach((json_t *)labels, key, value)
-	{
-		const char *text = json_string_value(value);
-		if (text == NULL || count == LABEL_MAX ||
-		    strlen(key) + strlen(text) + 1 > LABEL_MAX_BYTES) {
-			continue;
+	for (size_t i = 1; i < PR_ARRAY_LEN(classes_bytes); i++) {
+		json_object_foreach((json_t *)labels, key, value)
+		{
+			const char *text = json_string_value(value);
+			size_t size_bytes = text != NULL ? strlen(key) + strlen(text) + 2 : 0;
+			if (size_bytes <= classes_bytes[i - 1] || size_bytes > classes_bytes[i] ||
+			    count == LABEL_MAX || used_bytes + size_bytes > LABELS_MAX_BYTES) {
+				continue;
+			}
+			count++;
+			used_bytes += size_bytes;
+			codec_doc_addf(doc, CODEC_ENDPOINT_LABELS, "%s=%s", key, text);
 		}
-		count++;
-		codec_doc_addf(doc, CODEC_ENDPOINT_LABELS, "%s=%s", key, text);
 	}
 }
 

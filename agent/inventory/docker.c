@@ -65,6 +65,8 @@ static int err_of_curl(CURLcode code)
 		return PR_ETIMEOUT;
 	case CURLE_WRITE_ERROR:
 		return PR_ETOOBIG;
+	case CURLE_PARTIAL_FILE:
+		return PR_EMALF;
 	default:
 		return PR_EUNREACH;
 	}
@@ -141,6 +143,23 @@ void docker_destroy(docker_t **docker_p)
 	*docker_p = NULL;
 }
 
+/*
+ * NUL is a character of JSON, but of no text of ours, and the parser would refuse a whole page for
+ * one in a label: U+FFFD stands for it. "\\u0000" behind an even number of backslashes is one.
+ */
+static void nul_replace(char *text, size_t size_bytes)
+{
+	for (size_t i = 0; i + 1 < size_bytes; i++) {
+		if (text[i] != '\\') {
+			continue;
+		}
+		if (i + 6 <= size_bytes && memcmp(text + i, "\\u0000", 6) == 0) {
+			memcpy(text + i + 2, "fffd", 4);
+		}
+		i++; /* what a backslash stands before */
+	}
+}
+
 int docker_get(docker_t *docker, const char *path, json_t **ret_json)
 {
 	struct buffer answer = { 0 };
@@ -154,6 +173,9 @@ int docker_get(docker_t *docker, const char *path, json_t **ret_json)
 	if (ret == PR_OK) {
 		(void)curl_easy_getinfo(docker->query, CURLINFO_RESPONSE_CODE, &status);
 		ret = status == 200 ? PR_OK : status == 404 ? PR_ENOENT : PR_EIO;
+	}
+	if (ret == PR_OK && answer.data != NULL) {
+		nul_replace(answer.data, answer.size_bytes);
 	}
 	if (ret == PR_OK) {
 		json_t *json = answer.data == NULL

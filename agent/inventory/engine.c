@@ -17,10 +17,11 @@
 #define LOG_COMPONENT "inventory"
 #include "base/log.h"
 
-#define REFRESH_MS 2000
-#define PATH_BYTES 128
-#define AGAIN_MS   100
-#define SANDBOX    "/proc/%d/ns/net"
+#define REFRESH_MS       2000
+#define REFUSED_RETRY_MS 10000
+#define PATH_BYTES       128
+#define AGAIN_MS         100
+#define SANDBOX          "/proc/%d/ns/net"
 
 /* A running container. */
 struct running {
@@ -47,6 +48,7 @@ struct engine {
 	bool up, said, ever_up;
 	listeners_t *listeners;
 	struct running *running;
+	struct refused refused;
 	uint64_t refreshed_ns;
 	uint64_t followed_wall_ns; /* events since then are news */
 };
@@ -202,6 +204,7 @@ static void container_end(engine_t *engine, enum inventory_kind kind, const char
 {
 	running_remove(engine, id);
 	guests_remove(engine->shared->guests, id);
+	(void)refused_set(&engine->refused, id, false);
 	push(engine, (struct inventory_change){ .kind = kind, .id = pr_uuid_of_container(id) });
 }
 
@@ -219,6 +222,23 @@ static int container_inspect(docker_t *docker, const char *id, json_t **ret_insp
 	return ret;
 }
 
+/*
+ * One whose page cannot be used hides no others. Said once; looked at again now and then, and at
+ * the engine's next word of it.
+ */
+static bool container_refuse(engine_t *engine, const char *id, int error)
+{
+	if (error != PR_EMALF && error != PR_ETOOBIG && error != PR_EIO) {
+		return false; /* the engine's own trouble */
+	}
+	if (!refused_set(&engine->refused, id, true)) {
+		log_warn("container %.12s: what the engine at %s says of it is not usable: %s; it "
+		         "stays as it was known, or unknown",
+		         id, engine->socket_path, pr_strerror(error));
+	}
+	return true;
+}
+
 static int container_refresh(engine_t *engine, docker_t *docker, const char *id)
 {
 	json_t *inspected = NULL;
@@ -232,19 +252,14 @@ static int container_refresh(engine_t *engine, docker_t *docker, const char *id)
 		container_end(engine, INVENTORY_GONE, id);
 		return PR_OK;
 	}
-	if (ret == PR_EIO) { /* one that cannot be told hides no others */
-		log_warn("the engine at %s cannot say what container %.12s is: it is left out",
-		         engine->socket_path, id);
-		return PR_OK;
+	if (ret == PR_OK) {
+		ret = container_read(inspected, &engine->facts, &change);
+		json_decref(inspected);
 	}
 	if (ret != PR_OK) {
-		return ret;
+		return container_refuse(engine, id, ret) ? PR_OK : ret;
 	}
-	ret = container_read(inspected, &engine->facts, &change);
-	json_decref(inspected);
-	if (ret != PR_OK) {
-		return ret;
-	}
+	(void)refused_set(&engine->refused, id, false);
 	if (change.kind == INVENTORY_UP) {
 		process_facts_add(&engine->shared->host, &change);
 	}
@@ -274,6 +289,24 @@ static int containers_look(engine_t *engine, docker_t *docker)
 	return ret;
 }
 
+static int refused_look(engine_t *engine, docker_t *docker, uint64_t now_ns)
+{
+	struct refused *refused = &engine->refused;
+	char id[65];
+	int ret = PR_OK;
+
+	if (now_ns - refused->looked_ns < REFUSED_RETRY_MS * PR_NS_PER_MS) {
+		return PR_OK;
+	}
+	refused->looked_ns = now_ns;
+	/* From behind: one that is taken out makes room for the last one. */
+	for (size_t i = refused->count; i > 0 && ret == PR_OK; i--) {
+		(void)snprintf(id, sizeof(id), "%s", refused->ids[i - 1]);
+		ret = container_refresh(engine, docker, id);
+	}
+	return ret;
+}
+
 static int refresh(engine_t *engine, docker_t *docker)
 {
 	uint64_t now_ns = pr_clock_monotonic_ns();
@@ -285,6 +318,9 @@ static int refresh(engine_t *engine, docker_t *docker)
 	engine->refreshed_ns = now_ns;
 	listeners_round_begin(engine->listeners);
 	int ret = containers_look(engine, docker);
+	if (ret == PR_OK) {
+		ret = refused_look(engine, docker, now_ns);
+	}
 	listeners_round_end(engine->listeners);
 	return ret;
 }
@@ -329,6 +365,10 @@ static int list_all(engine_t *engine, docker_t *docker)
 	int ret = networks_refresh(engine, docker);
 	if (ret == PR_OK) {
 		ret = docker_get(docker, DOCKER_API "/containers/json", &list);
+	}
+	if (ret == PR_OK && !json_is_array(list)) {
+		json_decref(list);
+		ret = PR_EMALF;
 	}
 	if (ret != PR_OK) {
 		return ret;

@@ -148,6 +148,19 @@ enum container_news {
 enum container_news container_event_read(const json_t *event, enum inventory_engine kind,
                                          char ret_id[static 65]);
 
+/* refused.c: containers whose page cannot be used, by their ids; more than there is room for are
+ * not looked at again before the engine's next word of them */
+#define REFUSED_MAX 64
+
+struct refused {
+	char ids[REFUSED_MAX][65];
+	size_t count;
+	uint64_t looked_ns; /* when they were looked at last */
+};
+
+/** Put or take out. True: it was there. */
+bool refused_set(struct refused *refused, const char *id, bool add);
+
 /* docker.c: HTTP over the unix socket */
 typedef struct docker docker_t;
 

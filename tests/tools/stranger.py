@@ -5,7 +5,7 @@
 	stranger.py enroll TOKEN NAME KEYFILE	join as a program in another language would
 	stranger.py again TOKEN			a one-time token a second time
 	stranger.py forge TOKEN			a token altered to give another role, its check made right
-	stranger.py doors|roles|imposter_hello|imposter|twice|replay|large|garbage|open FOLDER
+	stranger.py doors|roles|imposter_hello|imposter|reports|twice|replay|large|garbage|open FOLDER
 	stranger.py revoked FOLDER NAME
 	stranger.py halfopen FOLDER COUNT SECONDS
 
@@ -30,7 +30,7 @@ import zmq.utils.monitor
 import zmq.utils.z85
 
 VERSION = 256
-(REQUEST, VERDICT, EVENT, EVENT_ACK) = (1, 2, 3, 4)
+(REQUEST, VERDICT, EVENT, EVENT_ACK, NOTICE) = (1, 2, 3, 4, 5)
 (OK, ERROR, END, ENROLL, ENROLLED, DIRECTORY_GET, HELLO, ENDPOINT, ENDPOINT_GONE, INVENTORY_END,
  INVENTORY_ACK, STATE_GET, STATE) = (32, 33, 34, 40, 41, 42, 45, 46, 47, 48, 49, 50, 51)
 (STATUS_GET, STATUS, ENDPOINTS_GET, POLICY_CHECK, POLICY_GET, POLICY, POLICY_IMPORT, POLICY_COMMIT,
@@ -96,13 +96,21 @@ def request(number, end, reporter, src, dst, port, wire_src=None, src_port=40000
         ("U32", 0)])
 
 
-def event(seq, src, dst):
+def notice(number, reporter, wire_src, wire_dst, port):
+    return record([
+        ("U64", number), ("U64", 0), ("U8", 6), ("UUID", reporter), ("ADDR", wire_src),
+        ("U16", 41000), ("ADDR", wire_dst), ("U16", port), ("U8", 2), ("U32", 0),
+        ("TEXT32", "root"), ("TEXT128", "/bin/true"), ("U64", 7), ("U32", 9)])
+
+
+def event(seq, src, dst, src_endpoint=None, user=None, connection=0):
     none = uuid.UUID(int=0)
     return record([
         ("U64", seq), ("U64", time.time_ns()), ("U32", 1), ("U8", 0), ("U8", 6), ("ADDR", src),
-        ("U16", 1), ("ADDR", dst), ("U16", 2), ("ADDR", "0.0.0.0"), ("U16", 0), ("UUID", none),
-        ("UUID", none), ("U32", 0), ("TEXT32", ""), ("U32", 0), ("TEXT128", ""), ("U8", 0),
-        ("U8", 1), ("U8", 1), ("U32", 0xffffffff), ("U64", 1), ("U8", 0), ("U64", 0)])
+        ("U16", 1), ("ADDR", dst), ("U16", 2), ("ADDR", "0.0.0.0"), ("U16", 0),
+        ("UUID", src_endpoint or none), ("UUID", none), ("U32", 0), ("TEXT32", user or ""),
+        ("U32", 0), ("TEXT128", ""), ("U8", 0), ("U8", 1), ("U8", 1), ("U32", 0xffffffff),
+        ("U64", 1), ("U8", 0), ("U64", connection)])
 
 
 VERDICT_FIELDS = ("id", "action", "mode", "final", "rule", "staged_rule", "revision", "decided_by",
@@ -454,6 +462,42 @@ def do_imposter(place):
     for service in ("worker 0", "worker 1"):
         for name in ("foreign_reporter", "unknown_reporter", "foreign_source"):
             rises(before, service, [name], "requests in another's name")
+
+
+def do_reports(place):
+    """Endpoints, users, events and flows of another agent's, told to who believes agents."""
+    key = place.key("thief")
+    link, good = inventory(place, key)
+    say(good, "a thief with a good key and a host of its own")
+    before = status(place)
+    kind, body = link.ask(control(ENDPOINT, uuid=place.far.bytes, host=place.far.bytes, kind="host",
+                                  name="mine", host_name="mine"))
+    say(kind == ERROR and body["code"] == "PR_EPERM", f"another's host in its inventory: {body}")
+    rises(before, "controller", ["refused_endpoints"], "endpoints of others")
+    recorder = place.link(7401, key)
+    recorder.watch(2)
+    recorder.send(control(ENDPOINT, uuid=place.far.bytes, host=place.far.bytes, kind="host",
+                          name="stolen", host_name="stolen"))
+    recorder.send(hot(EVENT, [event(1, place.far_address, place.own_address, place.far, "thief-was-here",
+                                    connection=4711)]))
+    kind, body = recorder.receive(3)
+    say(kind == EVENT_ACK, "an event in another's name is kept under its own key, as what it said")
+    time.sleep(0.5)
+    rises(before, "recorder", ["users_foreign"], "a user at another's endpoint")
+    rises(before, "recorder", ["names_refused"], "another's host's name at the recorder")
+    for port in (7410, 7411):
+        worker = place.link(port, key)
+        worker.watch(2)
+        worker.send(hot(NOTICE, [
+            notice(1, place.far, place.far_address, place.near_address, 9001),
+            notice(2, key.uuid, place.far_address, place.near_address, 9001),
+            notice(3, uuid.uuid4(), place.own_address, place.near_address, 9001)]))
+        time.sleep(0.8)
+        for name in ("notices_foreign_reporter", "notices_foreign_source"):
+            rises(before, f"worker {port - 7410}", [name], "notices of others' flows")
+        worker.close()
+    link.close()
+    recorder.close()
 
 
 def do_twice(place):
