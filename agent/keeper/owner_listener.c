@@ -117,6 +117,7 @@ static bool alone_hold(const owner_t *owner, const struct owner_listener *listen
 	        owner->now_ns - listener->found_ns < owner->config.table_keep_ns);
 }
 
+/* False: not any more, and the listener may have been dropped. */
 static bool believed(owner_t *owner, struct owner_listener *listener, const struct part_flow *flow,
                      const struct owner_sockets *sockets)
 {
@@ -125,13 +126,18 @@ static bool believed(owner_t *owner, struct owner_listener *listener, const stru
 	bool certain = sockets != NULL || listener->alone;
 
 	if (owner->now_ns - listener->found_ns > owner->config.name_keep_ns) {
-		return false; /* its user may have another name by now */
+		listener_drop(listener); /* its user may have another name by now */
+		return false;
 	}
 	/* All packets of a batch were there before it: once is enough for them. */
 	if (certain && owner->batch != 0 && listener->batch == owner->batch) {
 		return true;
 	}
-	if (!ask(owner, listener, flow, cookie, &answer) || !unchanged(listener, &answer)) {
+	if (!ask(owner, listener, flow, cookie, &answer)) {
+		return false;
+	}
+	if (!unchanged(listener, &answer)) {
+		listener_drop(listener);
 		return false;
 	}
 	if (!alone_hold(owner, listener, &answer)) {

@@ -242,6 +242,8 @@ static void test_successor(void)
 	(void)close(fd);
 	struct part_owner found = listener(&flow);
 	ok(is_program(&found, second, 2), "another program on the same port: that one");
+	found = known_listener(&flow, &at_once);
+	ok(is_program(&found, second, 2) && at_once == by_ebpf, "and again");
 	end_process(second);
 }
 
