@@ -344,7 +344,10 @@ static void test_given(void)
 	int fd = end_listen(world.left, SOCK_STREAM, "10.99.0.1", 8107);
 	pid_t server = sleeper_start(1, fd);
 
-	(void)close(fd);
+	/* The number stays taken: the one who looks opens files meanwhile. */
+	int nothing = open("/dev/null", O_RDONLY | O_CLOEXEC);
+	(void)dup2(nothing, fd);
+	(void)close(nothing);
 	struct part_owner found = known_listener(&flow, &at_once);
 	ok(is_program(&found, server, 1) && at_once == by_ebpf, "one holder");
 	int pidfd = (int)syscall(SYS_pidfd_open, server, 0);
