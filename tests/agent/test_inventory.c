@@ -212,6 +212,48 @@ static void test_events(void)
 	   "event: not one");
 }
 
+/* More labels than there is room for: the short ones stay, wherever they stand. */
+static void test_labels(const struct engine_facts *facts)
+{
+	static char large[200000], middle[4001];
+	struct inventory_change change;
+	json_t *page = json_loads(running_json, 0, NULL);
+	json_t *labels = json_object_get(json_object_get(page, "Config"), "Labels");
+	char name[32];
+	bool tier = false, kept_large = false;
+
+	memset(large, 'x', sizeof(large) - 1);
+	memset(middle, 'y', sizeof(middle) - 1);
+	json_object_clear(labels);
+	(void)json_object_set_new(labels, "too-large", json_string(large));
+	large[65536] = '\0';
+	(void)json_object_set_new(labels, "large", json_string(large));
+	for (unsigned i = 0; i < 50; i++) {
+		(void)snprintf(name, sizeof(name), "fill%u", i);
+		(void)json_object_set_new(labels, name, json_string(middle));
+	}
+	(void)json_object_set_new(labels, "tier", json_string("front"));
+	ok(container_read(page, facts, &change) == PR_OK && change.kind == INVENTORY_UP &&
+	           codec_doc_count(change.endpoint, CODEC_ENDPOINT_LABELS) == 52,
+	   "a label of 195 KiB is left out, one of 64 KiB is not");
+	inventory_change_done(&change);
+	for (unsigned i = 50; i < 300; i++) {
+		(void)snprintf(name, sizeof(name), "fill%u", i);
+		(void)json_object_set_new(labels, name, json_string(middle));
+	}
+	ok(container_read(page, facts, &change) == PR_OK, "300 of 4,000 bytes more");
+	size_t total = 0, count = codec_doc_count(change.endpoint, CODEC_ENDPOINT_LABELS);
+	for (size_t i = 0; i < count; i++) {
+		const char *label = codec_doc_item(change.endpoint, CODEC_ENDPOINT_LABELS, i);
+		total += strlen(label);
+		tier |= strcmp(label, "tier=front") == 0;
+		kept_large |= strncmp(label, "large=", 6) == 0;
+	}
+	ok(total <= 512 << 10 && tier && !kept_large, "bounded, and the short one is there");
+	inventory_change_done(&change);
+	json_decref(page);
+}
+
 /* Does the host come to be told with so many sessions, and a lack or none? 10 s at most. */
 static bool told(inventory_t *inventory, size_t sessions, bool lack)
 {
@@ -262,6 +304,7 @@ int main(void)
 	test_others(&facts);
 	test_coming(&facts);
 	test_events();
+	test_labels(&facts);
 	test_sessions();
 	return tap_done();
 }
