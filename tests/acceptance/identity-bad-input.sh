@@ -7,6 +7,7 @@
 # output, the lists of what was made.
 set -u
 . "$(dirname "$0")/lib.sh"
+. "$(dirname "$0")/stranger.sh"
 lib_start ibad
 
 lib_host ctl 1
@@ -205,21 +206,7 @@ exactly "reasons" "any(esc + bidi in json.dumps(x, ensure_ascii=False).encode().
 # --- an agent that reports what is not its own ---
 
 lib_host thief 4
-folder=$lib_data/stranger
-mkdir -p "$folder"
-stranger() { # stranger COMMAND...: its lines become results
-	local word text ended=''
-	while read -r word text; do
-		case $word in
-		ok) ok 0 "$text" ;;
-		no) ok 1 "$text" ;;
-		'#') diag "$text" ;;
-		done) ended=yes ;;
-		esac
-	done < <(lib_in thief timeout 60 /usr/bin/python3 "$lib_source/tests/tools/stranger.py" "$@" \
-		2>>"$lib_data/stranger.err")
-	[ "$ended" = yes ] || ok 1 "stranger.py $1 came to its end (see stranger.err)"
-}
+stranger_on thief
 from_file() { sed -n "s/^$1 //p" "$2"; }
 stranger enroll "$(lib_token agent thief)" thief "$folder/thief.key"
 cp "$lib_data/cli/admin.key" "$folder/admin.key"

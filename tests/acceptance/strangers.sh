@@ -7,23 +7,9 @@
 # The stranger is tests/tools/stranger.py: another implementation of the protocol, on a host of its
 # own (str), also with keys that it should not have.
 . "$(dirname "$0")/lib.sh"
+. "$(dirname "$0")/stranger.sh"
 lib_start stran
-folder=$lib_data/stranger
-mkdir -p "$folder"
-
-stranger() { # stranger COMMAND...: its lines become results
-	local word text ended=''
-	while read -r word text; do
-		case $word in
-		ok) ok 0 "$text" ;;
-		no) ok 1 "$text" ;;
-		'#') diag "$text" ;;
-		done) ended=yes ;;
-		esac
-	done < <(lib_in str timeout 60 /usr/bin/python3 "$lib_source/tests/tools/stranger.py" "$@" \
-		2>>"$lib_data/stranger.err")
-	[ "$ended" = yes ] || ok 1 "stranger.py $1 came to its end (see stranger.err)"
-}
+stranger_on str
 
 # Every process of ours, with the workers' starts: nothing may have ended meanwhile.
 processes() {
