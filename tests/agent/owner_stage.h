@@ -186,11 +186,27 @@ _unused_ static pid_t start(int program, int report_fd, int keep_fd, uid_t uid,
 	_exit(102);
 }
 
+/* Until the process runs this program, on a machine however busy. */
+_unused_ static void program_wait(pid_t pid, int program)
+{
+	char link[32], exe[PATH_MAX];
+
+	(void)snprintf(link, sizeof(link), "/proc/%d/exe", pid);
+	for (int tries = 0; tries < 500; tries++) {
+		ssize_t got = readlink(link, exe, sizeof(exe) - 1);
+		exe[got > 0 ? got : 0] = '\0';
+		if (strcmp(exe, programs[program]) == 0) {
+			return;
+		}
+		pause_ms(10);
+	}
+}
+
 _unused_ static pid_t sleeper_start(int program, int keep_fd)
 {
 	const char *argv[] = { programs[program], "sleep", NULL };
 	pid_t pid = start(program, -1, keep_fd, 0, argv);
-	pause_ms(30);
+	program_wait(pid, program);
 	return pid;
 }
 

@@ -124,7 +124,7 @@ static void test_user(void)
 	pid_t service = start(1, -1, fd, 33, argv);
 
 	(void)close(fd);
-	pause_ms(30);
+	program_wait(service, 1);
 	struct part_owner found = listener(&flow);
 	ok(is_program(&found, service, 1) && found.uid == 0 && strcmp(found.user, "root") == 0,
 	   "a server that gave up its user: who made the socket (%u, %s)", found.uid, found.user);
@@ -300,12 +300,12 @@ static void test_becomes(void)
 	pid_t server = start(1, -1, fd, 0, argv);
 	(void)sigprocmask(SIG_SETMASK, &old, NULL);
 	(void)close(fd);
-	pause_ms(30);
+	program_wait(server, 1);
 	struct part_owner found = known_listener(&flow, &at_once);
 	ok(is_program(&found, server, 1) && at_once == by_ebpf,
 	   "a server before it becomes another");
 	(void)kill(server, SIGUSR1);
-	pause_ms(30);
+	program_wait(server, 2);
 	found = listener(&flow);
 	ok(is_program(&found, server, 2), "and after: what it is now (%s)", found.exe);
 	end_process(server);
