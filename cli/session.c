@@ -13,7 +13,8 @@
 #define TURN_MS 2 /* between looks at a connection that is not up yet */
 
 /* One line, whatever was put into it: words of a command line, of a peer, of a file. */
-static void line_say(struct cli *cli, const char *before, const char *format, va_list args)
+_printf_(3, 0) static void line_say(struct cli *cli, const char *before, const char *format,
+                                    va_list args)
 {
 	_cleanup_(pr_free) char *text = NULL;
 

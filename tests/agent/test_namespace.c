@@ -75,8 +75,8 @@ static uint64_t inode_of(const char *path)
 
 static void test_life(void)
 {
-	static const char *const lines[] = { "build " PLACE, "own /proc/self/ns/net",
-		                             "none /tmp/nothing" };
+	static const char build[] = "build " PLACE;
+	static const char *const lines[] = { build, "own /proc/self/ns/net", "none /tmp/nothing" };
 	struct pr_uuid host = { { 1, 2, 3 } }, other = { { 1, 2, 4 } };
 	const struct inventory_options options = { .host = host,
 		                                   .host_name = "buildsrv",

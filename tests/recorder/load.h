@@ -105,7 +105,11 @@ static inline void judge(struct fake *fake, const struct bus_key *viewer_key)
 		_cleanup_(codec_doc_destroy) codec_doc_t *doc = fake_doc(fake, viewer, 5000);
 		if (doc == NULL || codec_doc_type(doc) != CODEC_EVENT_ROW) {
 			ok(doc != NULL && codec_doc_type(doc) == CODEC_END,
-			   "the whole history is read: %llu rows", (unsigned long long)rows);
+			   "the whole history is read: %llu rows, then %s",
+			   (unsigned long long)rows,
+			   doc == NULL                        ? "nothing"
+			   : codec_doc_type(doc) == CODEC_END ? "the end"
+			                                      : "another answer");
 			break;
 		}
 		struct pr_uuid id = codec_doc_uuid(doc, CODEC_EVENT_ROW_AGENT);
