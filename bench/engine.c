@@ -31,6 +31,11 @@ static void body_of_container(const struct engine_plan *plan,
 /* False: there is no such thing. */
 static bool body_of(const struct engine_plan *plan, const char *path, char *body)
 {
+	if (strcmp(path, "/version") == 0 || strncmp(path, "/version ", 9) == 0) {
+		(void)snprintf(body, BODY_BYTES,
+		               "{\"Components\":[{\"Name\":\"Engine\",\"Version\":\"20.10\"}]}");
+		return true;
+	}
 	if (strncmp(path, "/networks", 9) == 0) {
 		(void)snprintf(body, BODY_BYTES,
 		               "[{\"Id\":\"%s\",\"Driver\":\"bridge\",\"Options\":{"

@@ -103,6 +103,8 @@ static int kind_find(engine_t *engine, docker_t *docker)
 	if (ret == PR_OK) {
 		engine->facts.kind = container_engine_read(version);
 		json_decref(version);
+	} else if (ret == PR_ENOENT || ret == PR_EMALF || ret == PR_ETOOBIG) {
+		return PR_OK; /* it does not say: what the configuration calls it */
 	}
 	return ret;
 }

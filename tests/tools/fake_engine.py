@@ -66,6 +66,8 @@ def modes(path):
 
 def answer(path, modes_path, pids):
     of_list, of_bad = modes(modes_path)
+    if path == "/version":
+        return whole(b'{"Components":[{"Name":"Engine","Version":"20.10"}]}'), False
     if path.startswith("/networks"):
         return whole(json.dumps([{"Id": NETWORK, "Driver": "bridge", "Options": {}}]).encode()), False
     if path.startswith("/containers/json"):
