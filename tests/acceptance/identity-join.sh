@@ -155,24 +155,35 @@ ok $? "user rule: www does not, the far end denies"
 
 # --- pings have no ports: of the host and of containers behind it, at the same time ---
 
-lib_in alpha busybox ping -q -c 3 192.168.7.3 >"$lib_data/ping.host" 2>&1 &
-lib_docker alpha exec a_one ping -q -c 3 192.168.7.3 >"$lib_data/ping.a_one" 2>&1 &
-lib_docker alpha exec -u root a_two ping -q -c 3 192.168.7.3 >"$lib_data/ping.a_two" 2>&1 &
-wait
-sleep 1
-lib_pr events -n 300 --json >"$lib_data/ping.json" 2>/dev/null
-python3 - "$lib_data/ping.json" <<-'END'
-	import json, sys
-	e = [json.loads(line) for line in open(sys.argv[1])]
-	e = [x for x in e if x["proto"] == "icmp" and "beta" == x["dst"]["name"]]
-	near = {x["connection"]: x["src"]["name"] for x in e if x["reporter"] == "initiator"}
-	far = [x for x in e if x["reporter"] == "terminator" and x["src"]["ip"] == "192.168.7.2"]
-	print("#", [(x["src"]["name"], near.get(x["connection"])) for x in far])
-	good = {x["src"]["name"] for x in far if near.get(x["connection"]) == x["src"]["name"]}
-	wrong = [x for x in far if x["src"]["name"] and near.get(x["connection"]) != x["src"]["name"]]
-	sys.exit(0 if good == {"alpha", "a_one", "a_two"} and not wrong else 1)
-END
-ok $? "pings of a host and of two containers behind it: each far end names who sent it"
+pings() {
+	lib_in alpha busybox ping -q -c 3 192.168.7.3 >"$lib_data/ping.host" 2>&1 &
+	lib_docker alpha exec a_one ping -q -c 3 192.168.7.3 >"$lib_data/ping.a_one" 2>&1 &
+	lib_docker alpha exec -u root a_two ping -q -c 3 192.168.7.3 >"$lib_data/ping.a_two" 2>&1 &
+	wait
+}
+# In observe a word may come too late on a busy machine, as above: then once more. Never a wrong one.
+ping_judge() {
+	sleep 1
+	lib_pr events -n 300 --json >"$lib_data/ping.json" 2>/dev/null
+	python3 - "$lib_data/ping.json" <<-'END'
+		import json, sys
+		e = [json.loads(line) for line in open(sys.argv[1])]
+		e = [x for x in e if x["proto"] == "icmp" and "beta" == x["dst"]["name"]]
+		near = {x["connection"]: x["src"]["name"] for x in e if x["reporter"] == "initiator"}
+		far = [x for x in e if x["reporter"] == "terminator" and x["src"]["ip"] == "192.168.7.2"]
+		print("#", [(x["src"]["name"], near.get(x["connection"])) for x in far])
+		good = {x["src"]["name"] for x in far if x["src"]["name"] and near.get(x["connection"]) == x["src"]["name"]}
+		wrong = [x for x in far if x["src"]["name"] and near.get(x["connection"]) != x["src"]["name"]]
+		sys.exit(1 if wrong else 0 if good == {"alpha", "a_one", "a_two"} else 2)
+	END
+}
+for try in 1 2 3; do
+	pings
+	ping_judge
+	judged=$?
+	[ $judged -eq 2 ] || break
+done
+ok $judged "pings of a host and of two containers behind it: each far end names who sent it"
 
 # --- the same with a worker killed between the two requests ---
 
