@@ -250,38 +250,42 @@ static const engine_t *same_socket(const engine_t *engine, const struct stat *ow
 	return NULL;
 }
 
-static void engine_try(engine_t *engine)
+/* Milliseconds to the next try: an engine that starts again starts containers, too. */
+static int engine_try(engine_t *engine)
 {
 	char why[WHY_BYTES];
 	struct stat info;
 
 	if (stat(engine->socket_path, &info) != 0) {
-		say_down(engine, errno == ENOENT ? "it is not there" : pr_strerror(-errno),
-		         errno == ENOENT && engine->kind == INVENTORY_PODMAN);
-		return;
+		bool missing = errno == ENOENT;
+		say_down(engine, missing ? "it is not there" : pr_strerror(-errno),
+		         missing && engine->kind == INVENTORY_PODMAN);
+		return missing && engine->ever_up ? INVENTORY_RETURN_MS : INVENTORY_RETRY_MS;
 	}
 	const engine_t *same = same_socket(engine, &info);
 	if (same != NULL) {
 		(void)snprintf(why, sizeof(why), "the same as %.100s", same->socket_path);
 		say_down(engine, why, /* expected= */ true);
-		return;
+		return INVENTORY_RETRY_MS;
 	}
 	int ret = engine_follow(engine);
 	if (ret != PR_OK) {
 		say_down(engine, pr_strerror(ret), /* expected= */ false);
 		log_debug("engine at %s: %s, trying again", engine->socket_path, pr_strerror(ret));
 	}
+	return ret == PR_EUNREACH && engine->ever_up ? INVENTORY_RETURN_MS : INVENTORY_RETRY_MS;
 }
 
 static void *engine_run(void *arg)
 {
 	engine_t *engine = arg;
+	int wait_ms;
 
 	engine->listeners = listeners_new(engine->shared->guests);
 	do {
-		engine_try(engine);
+		wait_ms = engine_try(engine);
 		engine->refreshed_ns = 0;
-	} while (!stop_asked(engine, INVENTORY_RETRY_MS));
+	} while (!stop_asked(engine, wait_ms));
 	engine_containers_done(engine);
 	listeners_destroy(&engine->listeners);
 	return NULL;

@@ -191,6 +191,9 @@ lib_until 40 lib_docker dockersrv version || bail "the engine does not come back
 for container in "$story_db" "$story_apache" third; do
 	lib_docker dockersrv start "$container" >/dev/null
 done
+watched_again() { lib_pr hosts --json | grep '"kind": *"container"' | grep -c '"status": *"active"' | grep -qx 3; }
+lib_until 10 watched_again
+ok $? "default engine: the agent knows its containers again"
 story_move mymacbook 192.168.1.37
 lib_until 20 story_page
 story_policy 'from apache' '' 'from mymacbook'

@@ -93,7 +93,7 @@ def request(number, end, reporter, src, dst, port, wire_src=None, src_port=40000
         ("TEXT32", "root" if end != FAR else ""), ("TEXT128", "/bin/true" if end != FAR else ""),
         ("U8", 2 if end == FAR else 0), ("U32", 0 if end == FAR else 0xffffffff),
         ("TEXT32", "root" if end == FAR else ""), ("TEXT128", "/bin/true" if end == FAR else ""),
-        ("U32", 0)])
+        ("UUID", uuid.UUID(int=0)), ("U32", 0)])
 
 
 def notice(number, reporter, wire_src, wire_dst, port):
