@@ -8,10 +8,10 @@
  *
  * A thread for each engine talks to its API over its unix socket: it opens the event stream, then
  * lists, then follows; an engine that is absent, stopped or silent is tried again every
- * INVENTORY_RETRY_MS, one that was there and takes no connection every INVENTORY_RETURN_MS. After each reconnect everything is listed again and ends with
- * INVENTORY_SYNCED, so that a container that went meanwhile is noticed. The engine's answers are
- * bounded (16 MiB each, labels of 128 KiB, 512 KiB of them a container). Host and named namespaces are
- * looked at by one more thread.
+ * INVENTORY_RETRY_MS, one that was there and takes no connection every INVENTORY_RETURN_MS. After
+ * each reconnect everything is listed again and ends with INVENTORY_SYNCED, so that a container
+ * that went meanwhile is noticed. The engine's answers are bounded (16 MiB each, labels of 128 KiB,
+ * 512 KiB of them a container). Host and named namespaces are looked at by one more thread.
  *
  * Every change has a source: 0 for the host and the named namespaces, from 1 the engines.
  *
@@ -29,8 +29,8 @@
 
 #define INVENTORY_RETRY_MS      2000
 #define INVENTORY_RETURN_MS     200 /* for an engine that was there: it may be starting again */
-#define INVENTORY_PODMAN_MAX    8  /* sockets */
-#define INVENTORY_NAMESPACE_MAX 64 /* named ones */
+#define INVENTORY_PODMAN_MAX    8   /* sockets */
+#define INVENTORY_NAMESPACE_MAX 64  /* named ones */
 #define INVENTORY_SOURCE_MAX    (2 + INVENTORY_PODMAN_MAX)
 #define INVENTORY_NAME_BYTES    64  /* of a named namespace */
 #define INVENTORY_PATH_BYTES    200 /* of its file */
