@@ -483,6 +483,38 @@ static void test_elsewhere(void)
 	   "and again");
 }
 
+/* A kernel that takes no program: of somebody without any capability. */
+static void test_not_taken(void)
+{
+	struct {
+		int ret;
+		char why[ORIGIN_WHY_BYTES];
+	} said = { .ret = 0 };
+	int pipe_fds[2];
+
+	if (pipe(pipe_fds) != 0) {
+		ok(false, "a pipe");
+		return;
+	}
+	pid_t pid = fork();
+	if (pid == 0) {
+		origin_t *none = NULL;
+		bool dropped =
+			setresgid(65534, 65534, 65534) == 0 && setresuid(65534, 65534, 65534) == 0;
+		said.ret = dropped ? origin_new(&none, said.why) : 1;
+		_exit(write(pipe_fds[1], &said, sizeof(said)) == sizeof(said) ? 0 : 1);
+	}
+	(void)close(pipe_fds[1]);
+	bool got = read(pipe_fds[0], &said, sizeof(said)) == sizeof(said);
+	(void)close(pipe_fds[0]);
+	(void)waitpid(pid, NULL, 0);
+	ok(got && said.ret < 0 &&
+	           strstr(said.why, "does not take the eBPF programs: Operation not permitted") !=
+	                   NULL &&
+	           strchr(said.why, '\n') == NULL,
+	   "a kernel that takes no program: %s", said.why);
+}
+
 int main(int argc, char **argv)
 {
 	char why[ORIGIN_WHY_BYTES] = "";
@@ -510,6 +542,7 @@ int main(int argc, char **argv)
 	test_shared_socket();
 	test_paths();
 	test_elsewhere();
+	test_not_taken();
 	owner_stage_close();
 	origin_destroy(&origin);
 	return tap_done();
