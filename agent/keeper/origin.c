@@ -281,6 +281,24 @@ static int source_find(origin_t *origin, uint64_t cookie, const struct pr_addr *
 	return found;
 }
 
+/* Of a datagram socket that took any address, in either way to say that; @found if there is none.
+ */
+static int any_source_find(origin_t *origin, uint64_t cookie, const struct part_flow *flow,
+                           int found, struct origin_entry *ret_entry)
+{
+	const struct pr_addr any[] = { pr_addr_from_v4(0), { { 0 } } };
+	struct origin_entry entry;
+
+	for (size_t i = pr_addr_is_v4(&flow->src) ? 0 : 1; i < PR_ARRAY_LEN(any); i++) {
+		int at = source_find(origin, cookie, &any[i], flow, &entry);
+		if (at >= 0 && (found < 0 || entry.time_ns > ret_entry->time_ns)) {
+			*ret_entry = entry;
+			found = at;
+		}
+	}
+	return found;
+}
+
 /*
  * A socket may have closed without an address of its own: a datagram socket that took any, a
  * connection that was refused.
@@ -300,12 +318,9 @@ static int entry_find(origin_t *origin, uint64_t cookie, const struct part_flow 
 	if (found < 0) {
 		found = source_find(origin, cookie, &flow->src, flow, ret_entry);
 	}
-	if (found < 0 && flow->proto == IPPROTO_UDP) {
-		found = source_find(origin, cookie, &any, flow, ret_entry);
-	}
-	if (found < 0 && flow->proto == IPPROTO_UDP) {
-		any = (struct pr_addr){ 0 };
-		found = source_find(origin, cookie, &any, flow, ret_entry);
+	/* Another socket had this port before, connected elsewhere: not what is looked for. */
+	if (flow->proto == IPPROTO_UDP && (found < 0 || !peer_fits(ret_entry, flow))) {
+		found = any_source_find(origin, cookie, flow, found, ret_entry);
 	}
 	return found;
 }

@@ -126,6 +126,29 @@ static void test_time(void)
 	ok(!find(&flow, &found), "while it is written it is not read");
 }
 
+/* Two datagram sockets with one port, one after the other: connected elsewhere, then not at all. */
+static void test_port_of_two(void)
+{
+	struct part_flow elsewhere = flow_of(4040), flow = flow_of(4040), any = flow_of(4040);
+	struct origin_found found;
+
+	flow.proto = elsewhere.proto = any.proto = IPPROTO_UDP;
+	elsewhere.dst_port = 81;
+	any.src = pr_addr_from_v4(0);
+	any.dst = pr_addr_from_v4(0);
+	any.dst_port = 0;
+	entry_put(0, &elsewhere, 42)->time_ns = NOW - AGE / 2;
+	ok(find(&flow, &found) && !found.fresh && !found.same_peer,
+	   "a socket connected elsewhere has not sent it");
+	struct origin_entry *entry = entry_put(1, &any, 43);
+	ok(find(&flow, &found) && found.fresh && found.pid == 43,
+	   "but a later one of the same port, which was not connected");
+	ok(find(&elsewhere, &found) && found.fresh && found.pid == 42,
+	   "and what the first has sent is still its own");
+	entry->time_ns = NOW - AGE / 2 - 1;
+	ok(find(&flow, &found) && !found.same_peer, "an earlier one has not");
+}
+
 /* As if no key were known: only the places are looked at. */
 static void buckets_forget(const struct part_flow *flow)
 {
@@ -296,6 +319,7 @@ int main(void)
 	program_put(4, 1, NAMES("curl\0bin\0usr"), "", 0);
 	test_answer();
 	test_time();
+	test_port_of_two();
 	test_translated();
 	test_programs();
 	test_broken();
