@@ -49,18 +49,24 @@ web_ip=$(lib_docker alpha inspect -f '{{.NetworkSettings.IPAddress}}' web)
 
 field() { lib_pr show "$1" --json 2>/dev/null | sed -n "s/.*\"$2\": *\"\\([^\"]*\\)\".*/\\1/p" | head -n 1; }
 listens() { lib_pr show "$1" --json 2>/dev/null | grep -o '"service": *"[^"]*"' | grep -c "tcp/$2\""; }
-listens_one() { [ "$(listens "$1" "$2")" = 1 ]; }
+# NAME PORT...: who of them listens. Looked at every two seconds, the host by a thread of its own.
+listening() { while [ $# -gt 0 ]; do printf '%s ' "$(listens "$1" "$2")"; shift 2; done; }
+listening_is() { local wanted=$1; shift; [ "$(listening "$@")" = "$wanted" ]; } # COUNTS NAME PORT...
+listens_are() { # TEXT COUNTS NAME PORT...
+	local text=$1 wanted=$2
+	shift 2
+	lib_until 10 listening_is "$wanted" "$@"
+	is "$(listening "$@")" "$wanted" "$text"
+}
 [[ $(field one endpoint) =~ ^[0-9a-f]{8}-[0-9a-f]{4}-5 ]] && [ "$(field one endpoint)" != "$(field two endpoint)" ]
 ok $? "a host-network container is an endpoint with a UUID of its own: $(field one endpoint)"
 [[ $(field one cgroup) = */$(id_of one) ]]
 ok $? "and its control group is shown: $(field one cgroup)"
 
-lib_until 10 listens_one one 9101
-is "$(listens one 9101) $(listens two 9101) $(listens seer 9101) $(listens alpha 9101)" "1 0 0 0" \
-	"a listener is its container's, not its neighbours' nor the host's"
-is "$(listens alpha 9100) $(listens one 9100)" "1 0" "and the host's is the host's"
-is "$(listens web 9201) $(listens side 9201) $(listens web 9202) $(listens side 9202)" "1 0 0 1" \
-	"so it is with a container that joined another"
+listens_are "a listener is its container's, not its neighbours' nor the host's" "1 0 0 0 " \
+	one 9101 two 9101 seer 9101 alpha 9101
+listens_are "and the host's is the host's" "1 0 " alpha 9100 one 9100
+listens_are "so it is with a container that joined another" "1 0 0 1 " web 9201 side 9201 web 9202 side 9202
 
 # --- who opens what ---
 
