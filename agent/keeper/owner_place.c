@@ -60,16 +60,25 @@ static void member_drop(owner_t *owner, struct owner_member *member)
 	members_changed(owner);
 }
 
+/* An engine may make no groups: then a container is in ours, and its groups say nothing. */
+static bool groups_are_ours(const char *own, const char *container_id)
+{
+	char ours[PR_CGROUP_TEXT_BYTES];
+
+	return strstr(own, container_id) == NULL &&
+	       pr_cgroup_own_read((int32_t)getpid(), container_id, ours, sizeof(ours)) &&
+	       strcmp(own, ours) == 0;
+}
+
 /* The groups of its first process, while that is what it was. NULL: they do not say who it is. */
 static char *groups_of(const struct owner_member_options *options)
 {
 	char own[PR_CGROUP_TEXT_BYTES];
-	bool read = options->container_id[0] != '\0' &&
-	            pr_cgroup_own_read(options->pid, options->container_id, own, sizeof(own));
+	bool read = pr_cgroup_own_read(options->pid, options->container_id, own, sizeof(own));
 	bool same = options->start_ticks == 0 ||
 	            pr_process_start_ticks(options->pid) == options->start_ticks;
 
-	if (!read || !same) {
+	if (!read || !same || groups_are_ours(own, options->container_id)) {
 		return NULL;
 	}
 	return strdup(own);

@@ -22,6 +22,8 @@ awk -v share="$(value attribution.unknown)" 'BEGIN { exit !(share != "" && share
 ok $? "unknown are at most 0.1 %: $(value attribution.unknown)"
 is "$(value attribution.missing)" 0 "every connection has its event"
 is "$(value attribution.fallback.missing)" 0 "with eBPF off, too"
+is "$(value join.rate) $(value join.wrong) $(value join.failed)" "1 0 0" \
+	"two hosts with the same container addresses: all joined, none wrongly, all served"
 
 # --- observe: who is gone before the copy is read ---
 
