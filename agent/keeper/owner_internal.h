@@ -21,7 +21,8 @@
 struct owner_space {
 	bool used, host;
 	uint32_t members; /* containers in it, */
-	uint32_t untold;  /* and those of them whose processes cannot be told */
+	uint32_t untold;  /* those of them whose groups are not known, */
+	uint32_t unsure;  /* and those whose groups others may be in, too */
 	uint32_t named;   /* other endpoints, of which all is that is no container's */
 	uint64_t inode;
 	int diag;          /* borrowed */
@@ -39,13 +40,14 @@ struct owner_member {
 	int32_t pid; /* its first process: whose password file names its users */
 	uint64_t start_ticks;
 	uint64_t serial; /* never used again */
-	char *own;       /* malloc'd, by pr_cgroup_own(); NULL: not known */
+	char *own;       /* malloc'd, by pr_cgroup_own(); empty: none; NULL: not known */
 };
 
 enum owner_group_kind {
 	OWNER_GROUP_OUTSIDE,  /* of no container */
 	OWNER_GROUP_MEMBER,   /* of the one that is named */
 	OWNER_GROUP_STRANGER, /* of another container, or of one only in part */
+	OWNER_GROUP_UNSURE,   /* where a container is that has none of its own */
 	OWNER_GROUP_UNREAD,
 };
 

@@ -3,7 +3,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "agent/keeper/owner_internal.h"
 #include "base/cgroup.h"
@@ -39,6 +38,12 @@ static void members_changed(owner_t *owner)
 	owner_listeners_drop(owner, UINT32_MAX);
 }
 
+/* An engine may give a container no groups of its own: it is where whoever started it was. */
+static bool is_unsure(const struct owner_member *member)
+{
+	return member->id[0] != '\0' && member->own != NULL && !member->named;
+}
+
 /* One more in its namespace, or one less (-1). */
 static void space_count(owner_t *owner, const struct owner_member *member, int32_t by)
 {
@@ -50,6 +55,7 @@ static void space_count(owner_t *owner, const struct owner_member *member, int32
 	}
 	space->members += (uint32_t)by;
 	space->untold += member->own == NULL ? (uint32_t)by : 0;
+	space->unsure += is_unsure(member) ? (uint32_t)by : 0;
 }
 
 static void member_drop(owner_t *owner, struct owner_member *member)
@@ -60,28 +66,17 @@ static void member_drop(owner_t *owner, struct owner_member *member)
 	members_changed(owner);
 }
 
-/* An engine may make no groups: then a container is in ours, and its groups say nothing. */
-static bool groups_are_ours(const char *own, const char *container_id)
-{
-	char ours[PR_CGROUP_TEXT_BYTES];
-
-	return strstr(own, container_id) == NULL &&
-	       pr_cgroup_own_read((int32_t)getpid(), container_id, ours, sizeof(ours)) &&
-	       strcmp(own, ours) == 0;
-}
-
-/* The groups of its first process, while that is what it was. NULL: they do not say who it is. */
+/* The groups of its first process, while that is what it was. NULL: it has gone. */
 static char *groups_of(const struct owner_member_options *options)
 {
 	char own[PR_CGROUP_TEXT_BYTES];
 	bool read = pr_cgroup_own_read(options->pid, options->container_id, own, sizeof(own));
-	bool same = options->start_ticks == 0 ||
-	            pr_process_start_ticks(options->pid) == options->start_ticks;
+	uint64_t ticks = pr_process_start_ticks(options->pid);
 
-	if (!read || !same || groups_are_ours(own, options->container_id)) {
+	if (ticks == 0 || (options->start_ticks != 0 && options->start_ticks != ticks)) {
 		return NULL;
 	}
-	return strdup(own);
+	return strdup(read ? own : "");
 }
 
 int owner_member_add(owner_t *owner, const struct owner_member_options *options)
@@ -136,7 +131,7 @@ void owner_members_drop(owner_t *owner, uint32_t slot)
 struct search {
 	const char *text;
 	const struct owner_member *found;
-	bool partly, stranger;
+	bool partly, stranger, unsure;
 };
 
 /* Of nested ones the innermost. */
@@ -153,9 +148,15 @@ static void member_try(struct search *search, const struct owner_member *member)
 		break;
 	case PR_CGROUP_OUTSIDE:
 		/* A group with a container's name is not the container's for that. */
-		search->stranger |= member->named;
+		search->stranger = true;
 		break;
 	}
+}
+
+static void unsure_try(struct search *search, const struct owner_member *member)
+{
+	search->unsure |= member->own[0] == '\0' ||
+	                  pr_cgroup_compare(member->own, search->text) != PR_CGROUP_OUTSIDE;
 }
 
 static void members_try(owner_t *owner, struct search *search)
@@ -169,15 +170,15 @@ static void members_try(owner_t *owner, struct search *search)
 		}
 		memcpy(before, id, sizeof(before));
 		const struct owner_member *member = member_find_id(owner, id);
-		if (member != NULL && member->own != NULL) {
+		if (member != NULL && member->named) {
 			member_try(search, member);
 		} else if (strcmp(id, owner->own_container) != 0) {
 			search->stranger = true;
 		}
 	}
 	for (size_t i = 0; i < owner->member_count; i++) {
-		if (owner->members[i].own != NULL && !owner->members[i].named) {
-			member_try(search, &owner->members[i]);
+		if (is_unsure(&owner->members[i])) {
+			unsure_try(search, &owner->members[i]);
 		}
 	}
 }
@@ -197,6 +198,8 @@ void owner_group_resolve(owner_t *owner, const char *text, struct owner_group *r
 		ret_group->endpoint = search.found->endpoint;
 	} else if (search.stranger) {
 		ret_group->kind = OWNER_GROUP_STRANGER;
+	} else if (search.unsure) {
+		ret_group->kind = OWNER_GROUP_UNSURE;
 	}
 }
 
@@ -254,6 +257,11 @@ void owner_place_set(const owner_t *owner, uint32_t slot, const struct owner_gro
 	case OWNER_GROUP_STRANGER:
 		/* Where no engine is asked, what runs in containers is the host's. */
 		if (alone && (!owner->config.engine || space->untold > 0)) {
+			ret_owner->place = PART_PLACE_MAIN;
+		}
+		break;
+	case OWNER_GROUP_UNSURE:
+		if (alone || space->unsure == 0) {
 			ret_owner->place = PART_PLACE_MAIN;
 		}
 		break;

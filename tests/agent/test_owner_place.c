@@ -40,6 +40,7 @@ static void member(uint32_t slot, uint8_t number, const char *id, const char *ow
 		added->own = strdup(own);
 		added->named = strstr(own, id) != NULL;
 		owner->spaces[slot].untold--;
+		owner->spaces[slot].unsure += !added->named;
 	}
 }
 
@@ -159,17 +160,50 @@ static void test_named(void)
 	   "it goes");
 }
 
-/* First processes whose groups say nothing, or have no id. */
+/* First processes that have gone, and such as were given no groups of their own. */
 static void test_untold(void)
 {
 	member(BOX, 4, ID_A, NULL);
-	is(BOX, "0::/docker/" ID_A "\n", "main", "groups that could not be read, alone: as before");
-	member(BOX, 5, ID_B, ":/lxc/box\n");
+	is(BOX, "0::/docker/" ID_A "\n", "main", "groups that are not known, alone: as before");
+	member(BOX, 5, ID_B, ":/user.slice/session-1.scope\n");
 	is(BOX, "0::/docker/" ID_A "\n", "nobody", "beside another: nobody");
-	is(BOX, "0::/lxc/box/init.scope\n", "5", "groups without the id: by their path");
-	is(BOX, "0::/lxc/box2\n", "main", "another path");
+	is(BOX, "0::/user.slice/session-1.scope\n", "nobody",
+	   "a container in the groups of who started it: it, or he, or his other one");
+	is(BOX, "0::/user.slice/session-1.scope/x\n", "nobody", "below them");
+	is(BOX, "0::/user.slice/session-10.scope\n", "main", "another path");
+	is(BOX, "0::/foo/docker-" ID_B ".scope\n", "nobody", "a group with its name is not its");
+	is(WEB, "0::/user.slice/session-1.scope\n", "main",
+	   "in a namespace where it does not live: of that");
+	is(WEB, "0::/docker/" ID_C "\n", "3", "and who has groups is told as before");
+	owner_members_drop(owner, BOX);
+	member(BOX, 5, ID_B, ":/user.slice/session-1.scope\n");
+	is(BOX, "0::/user.slice/session-1.scope\n", "main", "alone in its namespace: its own");
+	member(BOX, 4, ID_A, "");
+	is(BOX, "0::/\n", "nobody", "one at the top of all: everybody may be it");
+	is(BOX, "0::/system.slice/ssh.service\n", "nobody", "whoever it is");
+	is(HOST, "0::/system.slice/ssh.service\n", "main", "but not elsewhere");
+	owner_members_drop(owner, BOX);
+	ok(owner->spaces[BOX].unsure == 0 && owner->spaces[BOX].untold == 0 &&
+	           owner->spaces[BOX].members == 0,
+	   "they go");
 	struct owner_member_options options = { .slot = 9, .container_id = ID_A };
 	ok(owner_member_add(owner, &options) == PR_EINVAL, "no such slot");
+}
+
+/* This process as the first one of a container: its groups have no such id. */
+static void test_read(void)
+{
+	struct owner_member_options options = {
+		.slot = BOX, .endpoint = id_of(8), .container_id = ID_A, .pid = (int32_t)getpid()
+	};
+
+	ok(owner_member_add(owner, &options) == PR_OK && owner->spaces[BOX].unsure == 1,
+	   "a running process in no group of its own: not sure");
+	options.start_ticks = 1;
+	ok(owner_member_add(owner, &options) == PR_OK && owner->spaces[BOX].unsure == 0 &&
+	           owner->spaces[BOX].untold == 1,
+	   "another process by now: not known");
+	owner_members_drop(owner, BOX);
 }
 
 int main(void)
@@ -189,6 +223,7 @@ int main(void)
 	test_container();
 	test_named();
 	test_untold();
+	test_read();
 	owner_destroy(&owner);
 	return tap_done();
 }
