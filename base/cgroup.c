@@ -125,6 +125,11 @@ bool pr_cgroup_own_read(int32_t pid, const char *container_id, char *ret_own, si
 	return pr_cgroup_own(text, container_id, ret_own, size_bytes);
 }
 
+bool pr_cgroup_named(const char *own, const char *container_id)
+{
+	return strstr(own, container_id) != NULL;
+}
+
 /* Hierarchies are known by their controllers; several may be mounted as one. */
 static bool same_hierarchy(const struct line *a, const struct line *b)
 {

@@ -38,6 +38,9 @@ bool pr_cgroup_own(const char *text, const char *container_id, char *ret_own, si
 /** The same of the container whose first process is @p pid, read from /proc. */
 bool pr_cgroup_own_read(int32_t pid, const char *container_id, char *ret_own, size_t size_bytes);
 
+/** Do its own groups carry the container's id? Else others may be in them, too. */
+bool pr_cgroup_named(const char *own, const char *container_id);
+
 /** Where is the process with this text, to the container with these own groups? */
 enum pr_cgroup_place pr_cgroup_compare(const char *own, const char *text);
 

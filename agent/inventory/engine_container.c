@@ -64,6 +64,20 @@ void engine_containers_done(engine_t *engine)
 	}
 }
 
+/* In groups that do not carry its id others may be: what listens there stays its neighbour's. */
+static void guest_tell(engine_t *engine, const char *id, const struct inventory_change *change)
+{
+	char own[PR_CGROUP_TEXT_BYTES];
+	bool guest = change->host_network || change->joined;
+
+	if (change->kind == INVENTORY_UP && guest &&
+	    pr_cgroup_own_read(change->pid, id, own, sizeof(own)) && pr_cgroup_named(own, id)) {
+		guests_set(engine->shared->guests, id, own);
+	} else {
+		guests_remove(engine->shared->guests, id);
+	}
+}
+
 /* The listeners of a container's own namespace, or its own in one that it shares. */
 static void container_listeners(engine_t *engine, const char *id,
                                 const struct inventory_change *change)
@@ -71,11 +85,7 @@ static void container_listeners(engine_t *engine, const char *id,
 	bool guest = change->host_network || change->joined;
 	char path[PATH_BYTES];
 
-	if (change->kind != INVENTORY_UP || !guest) {
-		guests_remove(engine->shared->guests, id);
-	} else {
-		guests_set(engine->shared->guests, id, change->pid);
-	}
+	guest_tell(engine, id, change);
 	if (change->kind != INVENTORY_UP || engine->listeners == NULL) {
 		running_remove(engine, id);
 		return;

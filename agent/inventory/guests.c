@@ -83,18 +83,13 @@ static void guest_add(guests_t *guests, const char *container_id, const char *ow
 	guests->generation++;
 }
 
-void guests_set(guests_t *guests, const char *container_id, pid_t pid)
+void guests_set(guests_t *guests, const char *container_id, const char *own)
 {
-	char own[PR_CGROUP_TEXT_BYTES];
-	bool read = pr_cgroup_own_read(pid, container_id, own, sizeof(own));
-
 	(void)pthread_mutex_lock(&guests->lock);
 	const struct guest *known = guest_find(guests, container_id);
-	if (!read || known == NULL || strcmp(known->own, own) != 0) {
+	if (known == NULL || strcmp(known->own, own) != 0) {
 		guest_drop(guests, container_id);
-		if (read) {
-			guest_add(guests, container_id, own);
-		}
+		guest_add(guests, container_id, own);
 	}
 	(void)pthread_mutex_unlock(&guests->lock);
 }

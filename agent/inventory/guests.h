@@ -11,7 +11,6 @@
  */
 
 #include <stdint.h>
-#include <sys/types.h>
 
 #include "base/cgroup.h"
 #include "base/defs.h"
@@ -21,8 +20,8 @@ typedef struct guests guests_t;
 int guests_new(guests_t **ret_guests) _must_check_;
 void guests_destroy(guests_t **guests_p);
 
-/** Known until it is removed. @param pid  Its first process. */
-void guests_set(guests_t *guests, const char *container_id, pid_t pid);
+/** Known until it is removed. @param own  Its control groups, by pr_cgroup_own(). */
+void guests_set(guests_t *guests, const char *container_id, const char *own);
 /** One that is not there is fine. */
 void guests_remove(guests_t *guests, const char *container_id);
 

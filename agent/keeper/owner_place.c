@@ -102,7 +102,7 @@ int owner_member_add(owner_t *owner, const struct owner_member_options *options)
 		                         .serial = ++owner->serial,
 		                         .own = groups_of(options) };
 	(void)snprintf(member->id, sizeof(member->id), "%s", options->container_id);
-	member->named = member->own != NULL && strstr(member->own, options->container_id) != NULL;
+	member->named = member->own != NULL && pr_cgroup_named(member->own, options->container_id);
 	space_count(owner, member, 1);
 	members_changed(owner);
 	return PR_OK;

@@ -120,13 +120,13 @@ static void test_guest(listeners_t *listeners, guests_t *guests)
 	(void)snprintf(wanted, sizeof(wanted), "tcp/8080 %d test_listeners\n", (int)getpid());
 	(void)look(listeners, 0, lines);
 	ok(strcmp(lines, wanted) == 0, "a listener of the host");
-	guests_set(guests, id, getpid());
+	guests_set(guests, id, own);
 	(void)look(listeners, 0, lines);
 	ok(lines[0] == '\0', "its process is a guest's: it is not the host's");
 	ok(look_of(listeners, 0, id, lines) != 0 && strcmp(lines, wanted) == 0,
 	   "it is the guest's");
 	uint64_t generation = guests_generation(guests);
-	guests_set(guests, id, getpid());
+	guests_set(guests, id, own);
 	ok(guests_generation(guests) == generation, "said again: nothing new");
 	guests_remove(guests, id);
 	guests_remove(guests, id);

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "agent/keeper/owner_internal.h"
+#include "base/cgroup.h"
 #include "base/err.h"
 #include "tests/tap.h"
 
@@ -38,7 +39,7 @@ static void member(uint32_t slot, uint8_t number, const char *id, const char *ow
 	if (own != NULL) {
 		struct owner_member *added = &owner->members[owner->member_count - 1];
 		added->own = strdup(own);
-		added->named = strstr(own, id) != NULL;
+		added->named = pr_cgroup_named(own, id);
 		owner->spaces[slot].untold--;
 		owner->spaces[slot].unsure += !added->named;
 	}
