@@ -9,9 +9,10 @@
 #include "base/err.h"
 #include "bench/deploy.h"
 
-#define START_MS 15000
-#define POLL_MS  100
-#define BRIDGE   "br0"
+#define START_MS    15000
+#define POLL_MS     100
+#define BRIDGE      "br0"
+#define ROWS_A_READ 4096
 
 static int fail(int error, const char *what, const struct deploy *deploy)
 {
@@ -283,4 +284,24 @@ int deploy_events_count(struct deploy *deploy, const char *query, uint64_t *ret_
 		(void)nanosleep(&wait, NULL);
 	}
 	return PR_ETIMEOUT;
+}
+
+int deploy_history_each(const stage_t *stage, bool (*visit)(void *arg, const struct store_row *row),
+                        void *arg)
+{
+	char path[2 * STAGE_PATH_BYTES];
+	const struct store_history_options options = { .path = path, .read_only = true };
+	const struct store_range range = { 0 };
+	struct store_position position = { .set = false };
+	store_history_t *history = NULL;
+	bool more = true;
+
+	(void)snprintf(path, sizeof(path), "%s/recorder/history", stage_folder(stage));
+	int ret = store_history_open(&options, &history);
+	while (ret == PR_OK && more) {
+		ret = store_history_read(history, &range, ROWS_A_READ, &position, visit, arg,
+		                         &more);
+	}
+	store_history_destroy(&history);
+	return ret;
 }

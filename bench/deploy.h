@@ -12,6 +12,7 @@
 
 #include "bench/stage.h"
 #include "bus/bus.h"
+#include "store/history.h"
 
 #define DEPLOY_SPACE       "ctl" /* namespace of controller and recorder */
 #define DEPLOY_ADDRESS     "10.78.0.1"
@@ -51,3 +52,6 @@ int deploy_commit_only(struct deploy *deploy, const char *policy) _must_check_;
 int deploy_commit(struct deploy *deploy, const char *policy) _must_check_;
 /** Events in the recorder's store that fit a query, once the number rests for a second. */
 int deploy_events_count(struct deploy *deploy, const char *query, uint64_t *ret_count) _must_check_;
+/** All events in the recorder's store, read beside it. */
+int deploy_history_each(const stage_t *stage, bool (*visit)(void *arg, const struct store_row *row),
+                        void *arg) _must_check_;

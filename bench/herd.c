@@ -80,6 +80,20 @@ int herd_new(struct deploy *deploy, unsigned count, struct herd *ret_herd)
 	return ret == PR_OK ? agents_register(deploy, ret_herd) : ret;
 }
 
+int herd_set_up(stage_t *stage, const char *space, unsigned count, struct deploy *ret_deploy,
+                struct herd *ret_herd)
+{
+	int ret = deploy_init(stage, ret_deploy);
+
+	if (ret == PR_OK) {
+		ret = stage_space_add(stage, space);
+	}
+	if (ret == PR_OK) {
+		ret = deploy_attach(ret_deploy, space, 2);
+	}
+	return ret == PR_OK ? herd_new(ret_deploy, count, ret_herd) : ret;
+}
+
 void herd_done(struct herd *herd)
 {
 	if (herd->board != NULL) {

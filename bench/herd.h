@@ -61,6 +61,9 @@ struct herd {
 
 /** Keys of @p count agents, put into the controller's store, each with one endpoint, its host. */
 int herd_new(struct deploy *deploy, unsigned count, struct herd *ret_herd) _must_check_;
+/** The same with all that it needs: a controller, not started yet, and a namespace linked to it. */
+int herd_set_up(stage_t *stage, const char *space, unsigned count, struct deploy *ret_deploy,
+                struct herd *ret_herd) _must_check_;
 void herd_done(struct herd *herd);
 /** Start all processes in a namespace: they connect at once. */
 int herd_start(struct herd *herd, const char *space) _must_check_;

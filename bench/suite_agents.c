@@ -36,17 +36,8 @@ static void doze_ms(long ms)
 
 static int set_up(struct agents_suite *suite, unsigned count)
 {
-	int ret = deploy_init(suite->stage, &suite->deploy);
+	int ret = herd_set_up(suite->stage, HERD, count, &suite->deploy, &suite->herd);
 
-	if (ret == PR_OK) {
-		ret = stage_space_add(suite->stage, HERD);
-	}
-	if (ret == PR_OK) {
-		ret = deploy_attach(&suite->deploy, HERD, 2);
-	}
-	if (ret == PR_OK) {
-		ret = herd_new(&suite->deploy, count, &suite->herd);
-	}
 	return ret == PR_OK ? deploy_run(&suite->deploy) : ret;
 }
 

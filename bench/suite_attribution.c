@@ -20,7 +20,6 @@
 #define JOINED           100000
 #define FALLBACK_SHARE   20 /* a twentieth of them with eBPF off */
 #define ROUNDS           20
-#define ROWS_A_READ      4096
 #define SETTLE_TRIES     60
 
 static const char policy[] = "mode enforce default\n"
@@ -109,25 +108,6 @@ static bool judge(void *arg, const struct store_row *row)
 	return true;
 }
 
-static int history_read(struct suite *suite, struct verdicts *verdicts)
-{
-	char path[2 * STAGE_PATH_BYTES];
-	const struct store_history_options options = { .path = path, .read_only = true };
-	const struct store_range range = { 0 };
-	struct store_position position = { .set = false };
-	store_history_t *history = NULL;
-	bool more = true;
-
-	(void)snprintf(path, sizeof(path), "%s/recorder/history", stage_folder(suite->stage));
-	int ret = store_history_open(&options, &history);
-	while (ret == PR_OK && more) {
-		ret = store_history_read(history, &range, ROWS_A_READ, &position, judge, verdicts,
-		                         &more);
-	}
-	store_history_destroy(&history);
-	return ret;
-}
-
 static void count_print(struct suite *suite, const char *metric, const char *unit, double value,
                         const char *note)
 {
@@ -207,7 +187,7 @@ static int storm_judge(struct suite *suite, const struct arm *arm, uint32_t coun
 		ret = PR_ENOMEM;
 	}
 	if (ret == PR_OK) {
-		ret = history_read(suite, &verdicts);
+		ret = deploy_history_each(suite->stage, judge, &verdicts);
 	}
 	if (ret == PR_OK) {
 		verdicts_print(suite, &verdicts, arm == &suite->fallback, &storm);
@@ -262,49 +242,79 @@ static int fallback_measure(struct suite *suite, double *ret_us)
 	return ret;
 }
 
+enum cost {
+	COST_CPU,
+	COST_LOOKUP,
+	COST_CONNECT,
+	COST_CONNECT_WATCHED,
+	COST_FALLBACK,
+	COST_LISTENER,
+	COST_LISTENER_SINGLE,
+	COSTS,
+};
+
+/* Metric, what its ratio is to (NULL: it has none), note; all in us. */
+static const struct {
+	const char *metric, *beside, *note;
+} cost_table[COSTS] = {
+	[COST_CPU] = { "attribution.cpu", NULL,
+	               "a connection: noted, and looked up in batches of 64" },
+	[COST_LOOKUP] = { "attribution.lookup", NULL, "of it in the agent" },
+	[COST_CONNECT] = { "attribution.connect", "off",
+	                   "connect() in a namespace that nobody watches" },
+	[COST_CONNECT_WATCHED] = { "attribution.connect.watched", "off",
+	                           "connect() in a namespace of ours" },
+	[COST_FALLBACK] = { "attribution.fallback", NULL,
+	                    "/proc alone, warm, p50 of one after the other" },
+	[COST_LISTENER] = { "attribution.listener", "/proc",
+	                    "who takes a connection, in batches of 64" },
+	[COST_LISTENER_SINGLE] = { "attribution.listener.single", "/proc",
+	                           "the same, one at a time" },
+};
+
+/* A figure, and its limit in the same round. */
+struct cost_taken {
+	double us, beside_us;
+};
+
+static int costs_take(struct suite *suite, unsigned round, struct cost_taken taken[COSTS])
+{
+	struct attribute_batch batch = { 0 };
+	struct attribute_listener noted = { 0 }, searched = { 0 };
+	double connect_us[WAYS] = { 0 };
+
+	int ret = costs_round(suite, round, connect_us, &batch);
+	if (ret == PR_OK) {
+		ret = fallback_measure(suite, &taken[COST_FALLBACK].us);
+	}
+	if (ret == PR_OK) {
+		ret = listener_measure(suite, false, &noted);
+	}
+	if (ret == PR_OK) {
+		ret = listener_measure(suite, true, &searched);
+	}
+	double watched_us = connect_us[WATCHED], elsewhere_us = connect_us[ELSEWHERE];
+	taken[COST_CPU].us = batch.lookup_us + (watched_us - elsewhere_us);
+	taken[COST_LOOKUP].us = batch.lookup_us;
+	taken[COST_CONNECT] = (struct cost_taken){ elsewhere_us, connect_us[OFF] };
+	taken[COST_CONNECT_WATCHED] = (struct cost_taken){ watched_us, connect_us[OFF] };
+	taken[COST_LISTENER] = (struct cost_taken){ noted.batch_us, searched.batch_us };
+	taken[COST_LISTENER_SINGLE] = (struct cost_taken){ noted.single_us, searched.single_us };
+	return ret;
+}
+
 /* Before there are agents: theirs would be attached, too. */
 static int costs_measure(struct suite *suite)
 {
 	uint64_t wanted = suite->config->rounds != 0 ? suite->config->rounds : ROUNDS;
-	struct bench_row cpu = { .metric = "attribution.cpu",
-		                 .unit = "us",
-		                 .note = "a connection: noted, and looked up in batches of 64" };
-	struct bench_row lookup = { .metric = "attribution.lookup",
-		                    .unit = "us",
-		                    .note = "of it in the agent" };
-	struct bench_row connect = { .metric = "attribution.connect",
-		                     .unit = "us",
-		                     .note = "connect() in a namespace that nobody watches" };
-	struct bench_row control = { .metric = "attribution.connect.watched",
-		                     .unit = "us",
-		                     .note = "connect() in a namespace of ours" };
-	struct bench_row fallback = { .metric = "attribution.fallback",
-		                      .unit = "us",
-		                      .note = "/proc alone, warm, p50 of one after the other" };
-	struct bench_row listener = { .metric = "attribution.listener",
-		                      .unit = "us",
-		                      .note = "who takes a connection, in batches of 64" };
-	struct bench_row single = { .metric = "attribution.listener.single",
-		                    .unit = "us",
-		                    .note = "the same, one at a time" };
+	struct bench_row rows[COSTS] = { 0 };
 	size_t rounds = 0, thrown = 0;
 
 	for (unsigned i = 0; rounds < wanted && i < wanted + wanted / 2; i++) {
-		struct attribute_batch batch = { 0 };
-		double us[WAYS] = { 0 }, fallback_us = 0;
-		struct attribute_listener noted = { 0 }, searched = { 0 };
+		struct cost_taken taken[COSTS] = { 0 };
 		struct bench_times start;
 		bench_times_read(&start);
-		int ret = costs_round(suite, i, us, &batch);
-		if (ret == PR_OK) {
-			ret = fallback_measure(suite, &fallback_us);
-		}
-		if (ret == PR_OK) {
-			ret = listener_measure(suite, false, &noted);
-		}
-		if (ret == PR_OK) {
-			ret = listener_measure(suite, true, &searched);
-		}
+		int ret = costs_take(suite, i, taken);
 		if (ret != PR_OK || stage_interrupted()) {
 			return ret;
 		}
@@ -313,25 +323,20 @@ static int costs_measure(struct suite *suite)
 			continue;
 		}
 		rounds++;
-		bench_series_add(&cpu.value, batch.lookup_us + (us[WATCHED] - us[ELSEWHERE]));
-		bench_series_add(&lookup.value, batch.lookup_us);
-		bench_series_add(&connect.value, us[ELSEWHERE]);
-		bench_row_pair(&connect, "off", us[ELSEWHERE], us[OFF]);
-		bench_series_add(&control.value, us[WATCHED]);
-		bench_row_pair(&control, "off", us[WATCHED], us[OFF]);
-		bench_series_add(&fallback.value, fallback_us);
-		bench_series_add(&listener.value, noted.batch_us);
-		bench_row_pair(&listener, "/proc", noted.batch_us, searched.batch_us);
-		bench_series_add(&single.value, noted.single_us);
-		bench_row_pair(&single, "/proc", noted.single_us, searched.single_us);
+		for (unsigned c = 0; c < COSTS; c++) {
+			bench_series_add(&rows[c].value, taken[c].us);
+			if (cost_table[c].beside != NULL) {
+				bench_row_pair(&rows[c], cost_table[c].beside, taken[c].us,
+				               taken[c].beside_us);
+			}
+		}
 	}
-	bench_row_print(suite->config, &cpu);
-	bench_row_print(suite->config, &lookup);
-	bench_row_print(suite->config, &connect);
-	bench_row_print(suite->config, &control);
-	bench_row_print(suite->config, &fallback);
-	bench_row_print(suite->config, &listener);
-	bench_row_print(suite->config, &single);
+	for (unsigned c = 0; c < COSTS; c++) {
+		rows[c].metric = cost_table[c].metric;
+		rows[c].unit = "us";
+		(void)snprintf(rows[c].note, sizeof(rows[c].note), "%s", cost_table[c].note);
+		bench_row_print(suite->config, &rows[c]);
+	}
 	bench_thrown_say(suite->config, thrown);
 	return PR_OK;
 }

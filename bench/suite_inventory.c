@@ -102,17 +102,8 @@ static int herd_wait(struct inventory_suite *suite)
 
 static int set_up(struct inventory_suite *suite)
 {
-	int ret = deploy_init(suite->stage, &suite->deploy);
+	int ret = herd_set_up(suite->stage, HERD, HOSTS, &suite->deploy, &suite->herd);
 
-	if (ret == PR_OK) {
-		ret = stage_space_add(suite->stage, HERD);
-	}
-	if (ret == PR_OK) {
-		ret = deploy_attach(&suite->deploy, HERD, 2);
-	}
-	if (ret == PR_OK) {
-		ret = herd_new(&suite->deploy, HOSTS, &suite->herd);
-	}
 	suite->herd.containers = CONTAINERS;
 	if (ret == PR_OK) {
 		ret = deploy_run(&suite->deploy);

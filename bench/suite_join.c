@@ -11,8 +11,7 @@
 #include "bench/suite_join.h"
 #include "store/history.h"
 
-#define ROWS_A_READ 4096
-#define PORTS       65536
+#define PORTS 65536
 
 /* Policy by container and host, also at the far end: no verdict there without the near end. */
 static const char policy[] = "mode enforce default\n"
@@ -202,25 +201,6 @@ static bool take(void *arg, const struct store_row *row)
 	return true;
 }
 
-static int history_read(struct judge *judge)
-{
-	char path[2 * STAGE_PATH_BYTES];
-	const struct store_history_options options = { .path = path, .read_only = true };
-	const struct store_range range = { 0 };
-	struct store_position position = { .set = false };
-	store_history_t *history = NULL;
-	bool more = true;
-
-	(void)snprintf(path, sizeof(path), "%s/recorder/history", stage_folder(judge->join->stage));
-	int ret = store_history_open(&options, &history);
-	while (ret == PR_OK && more) {
-		ret = store_history_read(history, &range, ROWS_A_READ, &position, take, judge,
-		                         &more);
-	}
-	store_history_destroy(&history);
-	return ret;
-}
-
 /* ---- judging ---- */
 
 static int judge_new(const struct join *join, struct judge *judge)
@@ -335,12 +315,12 @@ static int judged(const struct bench_config *config, struct join *join)
 	int ret = judge_new(join, &judge);
 
 	if (ret == PR_OK) {
-		ret = history_read(&judge);
+		ret = deploy_history_each(judge.join->stage, take, &judge);
 	}
 	if (ret == PR_OK) {
 		figures.wrong = owners_sort(&judge);
 		judge.far_turn = true;
-		ret = history_read(&judge);
+		ret = deploy_history_each(judge.join->stage, take, &judge);
 	}
 	for (unsigned w = 0; ret == PR_OK && w < PR_ARRAY_LEN(judge.said); w++) {
 		for (uint32_t i = 0; i < join->count; i++) {

@@ -42,17 +42,8 @@ struct verdicts_suite {
 
 static int set_up(struct verdicts_suite *suite)
 {
-	int ret = deploy_init(suite->stage, &suite->deploy);
+	int ret = herd_set_up(suite->stage, ASK, 1, &suite->deploy, &suite->herd);
 
-	if (ret == PR_OK) {
-		ret = stage_space_add(suite->stage, ASK);
-	}
-	if (ret == PR_OK) {
-		ret = deploy_attach(&suite->deploy, ASK, 2);
-	}
-	if (ret == PR_OK) {
-		ret = herd_new(&suite->deploy, 1, &suite->herd);
-	}
 	if (ret == PR_OK) {
 		ret = sample_endpoints_store(&suite->deploy, &suite->herd.agents[0].id, ENDPOINTS);
 	}
