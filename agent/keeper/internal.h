@@ -16,6 +16,7 @@
 #define KEEPER_BATCH_BYTES  (1024 * 1024)
 #define KEEPER_SOCKET_BYTES (2 * 1024 * 1024)
 #define KEEPER_WAIT_MS      5000
+#define KEEPER_QUEUES_PATH  "/proc/thread-self/net/netfilter/nfnetlink_queue"
 
 struct keeper {
 	struct keeper_config config;
@@ -38,6 +39,14 @@ struct keeper {
 void keeper_error_clear(struct keeper_error *error);
 /** Fill @p ret_error (NULL: nobody asks) and return @p code. */
 int keeper_fail(struct keeper_error *ret_error, int code, const char *format, ...) _printf_(3, 4);
+
+/* ----------------------------------------------------------------------- keeper.c, counters.c */
+
+/** What is known of our table while there is none. */
+struct about keeper_about_new(const struct keeper_config *config);
+/** The queues' part of the counters: packets held now, dropped, and queues that are bound. */
+int keeper_queue_counters_read(struct keeper *keeper,
+                               struct keeper_counters *counters) _must_check_;
 
 /* ----------------------------------------------------------------------------------- netns.c */
 
