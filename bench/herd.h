@@ -77,6 +77,18 @@ uint32_t herd_followed(const struct herd *herd);
 /** Of documents sent and received by all, but for STATE_GET and the OK that nothing is new. */
 uint64_t herd_bytes(const struct herd *herd);
 
+/* ---- herd_process.c: one process of the herd ---- */
+
+struct herd_plan {
+	const struct herd *herd;
+	unsigned first, count;
+};
+
+/** For stage_serve(), with a struct herd_plan: the life of the process. */
+void herd_process_run(const void *plan_data, int fd);
+/** Agents of one process that connect at the same time. */
+unsigned herd_joining_max(const struct herd *herd);
+
 /* ---- herd_inventory.c: what an agent tells of its host, as large as a real one's ---- */
 
 codec_doc_t *herd_host_document(const struct herd_agent *agent, unsigned index);
