@@ -46,6 +46,13 @@ static __always_inline uint32_t jhash_word(uint32_t word, uint32_t first)
 	return jhash_end(word + start, start, start);
 }
 
+/* One of the six steps that mix three words more. */
+static __always_inline void jhash_step(uint32_t *a, uint32_t *b, uint32_t *c, unsigned by)
+{
+	*a = (*a - *c) ^ turned(*c, by);
+	*c += *b;
+}
+
 static __always_inline uint32_t jhash_address(const uint32_t *words, uint32_t first)
 {
 	uint32_t start = first + JHASH_FIRST + (4 << 2);
@@ -53,18 +60,12 @@ static __always_inline uint32_t jhash_address(const uint32_t *words, uint32_t fi
 	uint32_t b = start + words[1];
 	uint32_t c = start + words[2];
 
-	a = (a - c) ^ turned(c, 4);
-	c += b;
-	b = (b - a) ^ turned(a, 6);
-	a += c;
-	c = (c - b) ^ turned(b, 8);
-	b += a;
-	a = (a - c) ^ turned(c, 16);
-	c += b;
-	b = (b - a) ^ turned(a, 19);
-	a += c;
-	c = (c - b) ^ turned(b, 4);
-	b += a;
+	jhash_step(&a, &b, &c, 4);
+	jhash_step(&b, &c, &a, 6);
+	jhash_step(&c, &a, &b, 8);
+	jhash_step(&a, &b, &c, 16);
+	jhash_step(&b, &c, &a, 19);
+	jhash_step(&c, &a, &b, 4);
 	return jhash_end(a + words[3], b, c);
 }
 

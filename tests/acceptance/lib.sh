@@ -37,6 +37,20 @@ is() { # is GOT WANTED TEXT
 
 diag() { printf '# %s\n' "$*"; }
 
+# A judge's lines become results: "ok TEXT", "no TEXT", "# TEXT". Fails if it did not end with "done".
+lib_results() { # lib_results COMMAND...
+	local word text ended=1
+	while read -r word text; do
+		case $word in
+		ok) ok 0 "$text" ;;
+		no) ok 1 "$text" ;;
+		'#') diag "$text" ;;
+		done) ended=0 ;;
+		esac
+	done < <("$@")
+	return $ended
+}
+
 bail() {
 	echo "Bail out! $*"
 	exit 1

@@ -50,20 +50,13 @@ load_probe() {
 }
 
 load_judge() { # the load "load" against the events of both agents, and its slowest against "calm"
-	local word text judged=no near far limit_us slowest_us probes
+	local near far limit_us slowest_us probes
 	lib_pr events --json -n 0 >"$lib_data/events" 2>"$lib_data/events.err"
 	near=$(sed -n 's/^uuid //p' "$lib_data/agent-cli/agent.key")
 	far=$(sed -n 's/^uuid //p' "$lib_data/agent-srv/agent.key")
-	while read -r word text; do
-		case $word in
-		ok) ok 0 "$text" ;;
-		no) ok 1 "$text" ;;
-		'#') diag "$text" ;;
-		done) judged=yes ;;
-		esac
-	done < <("$lib_source/tests/tools/judge_load.py" "$lib_data/load.connections" "$lib_data/events" \
-		9001 32 "$near" "$far" "$lib_data/phases" 2>"$lib_data/judge.err")
-	is "$judged" yes "the judge came to its end"
+	lib_results "$lib_source/tests/tools/judge_load.py" "$lib_data/load.connections" "$lib_data/events" \
+		9001 32 "$near" "$far" "$lib_data/phases" 2>"$lib_data/judge.err"
+	ok $? "the judge came to its end"
 
 	# A round trip of this machine: the calm run's slowest connect(). A stalled worker that goes on
 	# has much to catch up with beside everybody else, so one of 8,000 meets such a one twice.

@@ -10,15 +10,7 @@ stranger_on() { # stranger_on HOST: its keys lie in $folder
 }
 
 stranger() { # stranger COMMAND...: its lines become results
-	local word text ended=''
-	while read -r word text; do
-		case $word in
-		ok) ok 0 "$text" ;;
-		no) ok 1 "$text" ;;
-		'#') diag "$text" ;;
-		done) ended=yes ;;
-		esac
-	done < <(lib_in "$stranger_host" timeout 60 /usr/bin/python3 "$lib_source/tests/tools/stranger.py" "$@" \
-		2>>"$lib_data/stranger.err")
-	[ "$ended" = yes ] || ok 1 "stranger.py $1 came to its end (see stranger.err)"
+	lib_results lib_in "$stranger_host" timeout 60 /usr/bin/python3 \
+		"$lib_source/tests/tools/stranger.py" "$@" 2>>"$lib_data/stranger.err" ||
+		ok 1 "stranger.py $1 came to its end (see stranger.err)"
 }

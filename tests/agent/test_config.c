@@ -43,44 +43,60 @@ static void test_check(const char *text, const char *complaint, const char *what
 	pr_conf_done(agent_config_rows, agent_config_row_count, &config);
 }
 
-static void test_namespaces(void)
-{
-	char text[512] = "namespace = ";
+/* What a configuration with one text is: good, or refused with a complaint. */
+static const struct {
+	const char *text, *complaint; /* NULL: good */
+	const char *what;
+} rows[] = {
+	{ "", NULL, "the defaults are good" },
+	{ "mark_allow = 0x20000000\nmark_reject = 0x10000000\n", NULL, "marks swapped" },
+	{ "mark_allow = 0x40000000\n", "within mark_mask", "a mark beside the mask" },
+	{ "mark_reject = 0x60000000\n", "within mark_mask", "a mark half beside it" },
+	{ "mark_allow = 0x30000000\n", "different bits", "marks that share a bit" },
+	{ "mark_reject = 0x10000000\n", "different bits", "equal marks" },
+	{ "docker_socket = run/docker.sock\n", "absolute", "a relative socket path" },
+	{ "docker_socket = None\n", "absolute", "almost none" },
+	{ "docker_socket = none\n", NULL, "none" },
+	{ "podman_socket = /a\npodman_socket = /b\n", NULL, "two Podman engines" },
+	{ "podman_socket = /a\npodman_socket = /a\n", "'/a' is given twice", "one twice" },
+	{ "podman_socket = none\n", "'none' must be an absolute", "a relative one" },
+	{ "namespace = build /run/netns/build\nnamespace = lab /run/netns/lab global\n", NULL,
+	  "two namespaces" },
+	{ "namespace = build\n", "'build' is not NAME PATH", "no path" },
+	{ "namespace = \"\"\n", "'' is not NAME PATH", "nothing" },
+	{ "namespace = build /a global more\n", "is not NAME PATH", "a fourth word" },
+	{ "namespace = build /a local\n", "third word", "an unknown third word" },
+	{ "namespace = build /a globally\n", "third word", "a longer one" },
+	{ "namespace = build run/netns/build\n", "not absolute", "a relative path" },
+	{ "namespace = -build /a\n", "letters, digits", "a name that begins with a dash" },
+	{ "namespace = b(C) /a\n", "letters, digits", "a name that passes for another" },
+	{ "namespace = a /a\nnamespace = a /b\n", "name that is given twice", "a name twice" },
+	{ "namespace = a /a\nnamespace = b /a\n", "path that is given twice", "a path twice" },
+	{ "utmp = run/utmp\n", "utmp must be an absolute path", "a relative utmp" },
+	{ "utmp = none\n", NULL, "no utmp" },
+	{ "deadline = 100ms\n", "deadline", "a deadline below its bound" },
+	{ "log_group = 0\n", "log_group", "log group 0" },
+	{ "queue = 65536\n", "queue", "a queue number too large" },
+	{ "quueue = 1\n", "quueue", "an unknown word" },
+};
 
-	test_check("namespace = build /run/netns/build\nnamespace = lab /run/netns/lab global\n",
-	           NULL, "two namespaces");
-	test_check("namespace = build\n", "'build' is not NAME PATH", "no path");
-	test_check("namespace = \"\"\n", "'' is not NAME PATH", "nothing");
-	test_check("namespace = build /a global more\n", "is not NAME PATH", "a fourth word");
-	test_check("namespace = build /a local\n", "third word", "an unknown third word");
-	test_check("namespace = build /a globally\n", "third word", "a longer one");
-	test_check("namespace = build run/netns/build\n", "not absolute", "a relative path");
-	test_check("namespace = -build /a\n", "letters, digits", "a name that begins with a dash");
-	test_check("namespace = b(C) /a\n", "letters, digits", "a name that passes for another");
-	test_check("namespace = a /a\nnamespace = a /b\n", "name that is given twice",
-	           "a name twice");
-	test_check("namespace = a /a\nnamespace = b /a\n", "path that is given twice",
-	           "a path twice");
-	memset(text + 12, 'n', 63);
-	memcpy(text + 75, " /a", 4);
-	test_check(text, NULL, "a name of 63 bytes");
-	memset(text + 12, 'n', 64);
-	memcpy(text + 76, " /a", 4);
-	test_check(text, "more than 63 bytes", "a name of 64");
-	memcpy(text + 12, "a /", 3);
-	memset(text + 15, 'p', 198);
-	text[213] = '\0';
-	test_check(text, NULL, "a path of 199 bytes");
-	memset(text + 15, 'p', 199);
-	text[214] = '\0';
-	test_check(text, "more than 199 bytes", "a path of 200");
+/* The same of a text, then @p count bytes of @p fill, then @p end. */
+static void test_long(const char *text, char fill, size_t count, const char *end,
+                      const char *complaint, const char *what)
+{
+	char longer[512];
+	size_t used = strlen(text);
+
+	memcpy(longer, text, used);
+	memset(longer + used, fill, count);
+	(void)snprintf(longer + used + count, sizeof(longer) - used - count, "%s", end);
+	test_check(longer, complaint, what);
 }
 
-int main(void)
+static void test_defaults(void)
 {
 	struct agent_config config;
 	struct pr_conf_error error = { "" };
-	char text[512] = "name = ";
 
 	ok(load("", &config, &error) == PR_OK && config.mark_mask == 0x30000000 &&
 	           config.queue == 7400 && config.deadline_ns == 5000000000ULL &&
@@ -99,29 +115,19 @@ int main(void)
 	           inventory_sources(&watched) == 1,
 	   "the host alone");
 	pr_conf_done(agent_config_rows, agent_config_row_count, &config);
+}
 
-	test_check("", NULL, "the defaults are good");
-	test_check("mark_allow = 0x20000000\nmark_reject = 0x10000000\n", NULL, "marks swapped");
-	test_check("mark_allow = 0x40000000\n", "within mark_mask", "a mark beside the mask");
-	test_check("mark_reject = 0x60000000\n", "within mark_mask", "a mark half beside it");
-	test_check("mark_allow = 0x30000000\n", "different bits", "marks that share a bit");
-	test_check("mark_reject = 0x10000000\n", "different bits", "equal marks");
-	test_check("docker_socket = run/docker.sock\n", "absolute", "a relative socket path");
-	test_check("docker_socket = None\n", "absolute", "almost none");
-	test_check("docker_socket = none\n", NULL, "none");
-	test_check("podman_socket = /a\npodman_socket = /b\n", NULL, "two Podman engines");
-	test_check("podman_socket = /a\npodman_socket = /a\n", "'/a' is given twice", "one twice");
-	test_check("podman_socket = none\n", "'none' must be an absolute", "a relative one");
-	test_namespaces();
-	test_check("utmp = run/utmp\n", "utmp must be an absolute path", "a relative utmp");
-	test_check("utmp = none\n", NULL, "no utmp");
-	memset(text + 7, 'n', 200);
-	test_check(text, NULL, "a name of 200 bytes");
-	text[207] = 'n';
-	test_check(text, "200 bytes", "a name of 201");
-	test_check("deadline = 100ms\n", "deadline", "a deadline below its bound");
-	test_check("log_group = 0\n", "log_group", "log group 0");
-	test_check("queue = 65536\n", "queue", "a queue number too large");
-	test_check("quueue = 1\n", "quueue", "an unknown word");
+int main(void)
+{
+	test_defaults();
+	for (size_t i = 0; i < PR_ARRAY_LEN(rows); i++) {
+		test_check(rows[i].text, rows[i].complaint, rows[i].what);
+	}
+	test_long("namespace = ", 'n', 63, " /a\n", NULL, "a name of 63 bytes");
+	test_long("namespace = ", 'n', 64, " /a\n", "more than 63 bytes", "a name of 64");
+	test_long("namespace = a /", 'p', 198, "\n", NULL, "a path of 199 bytes");
+	test_long("namespace = a /", 'p', 199, "\n", "more than 199 bytes", "a path of 200");
+	test_long("name = ", 'n', 200, "\n", NULL, "a name of 200 bytes");
+	test_long("name = ", 'n', 201, "\n", "200 bytes", "a name of 201");
 	return tap_done();
 }
