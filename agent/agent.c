@@ -302,6 +302,16 @@ static int inventory_open(agent_t *agent, char *name, size_t size_bytes)
 	return inventory_start(&options, &agent->inventory);
 }
 
+/* A convenience: without it the kernel places the threads. */
+static void cpus_open(agent_t *agent)
+{
+	int ret = agent->config->share_cpu ? cpus_new(pr_clock_monotonic_ns(), &agent->cpus)
+	                                   : PR_ENOTSUP;
+	if (ret != PR_OK) {
+		log_debug("threads are not put on one CPU: %s", pr_strerror(ret));
+	}
+}
+
 int agent_new(const struct agent_config *config, const struct agent_identity *identity,
               int signal_fd, agent_t **ret_agent, struct agent_problem *ret_problem)
 {
@@ -313,7 +323,7 @@ int agent_new(const struct agent_config *config, const struct agent_identity *id
 	agent->config = config;
 	agent->identity = *identity;
 	agent->signal_fd = signal_fd;
-	agent->epoll_fd = -1;
+	agent->epoll_fd = agent->timer.fd = -1;
 	reach_begin(&agent->reach, pr_clock_monotonic_ns());
 	agent->verdicts = calloc(config->questions_max, sizeof(*agent->verdicts));
 	if (agent->verdicts == NULL) {
@@ -336,6 +346,10 @@ int agent_new(const struct agent_config *config, const struct agent_identity *id
 	}
 	if (ret == PR_OK) {
 		what = "main loop";
+		ret = loop_timer_open(&agent->timer);
+		cpus_open(agent);
+	}
+	if (ret == PR_OK) {
 		ret = agent_loop_open(agent);
 	}
 	if (ret != PR_OK) {
@@ -362,6 +376,8 @@ void agent_destroy(agent_t **agent_p)
 	book_destroy(&agent->book);
 	speaker_destroy(&agent->speaker);
 	bus_context_destroy(&agent->context);
+	cpus_destroy(&agent->cpus);
+	loop_timer_close(&agent->timer);
 	pr_fd_close(&agent->epoll_fd);
 	agent_identity_wipe(&agent->identity);
 	free(agent->verdicts);

@@ -68,6 +68,13 @@ const struct pr_conf_row agent_config_rows[] = {
 	  .fallback = "yes",
 	  .doc = "Note in the kernel who begins a connection. no: look for the process in /proc "
 	         "alone." },
+	{ .name = "share_cpu",
+	  .type = PR_CONF_BOOL,
+	  .offset = offsetof(struct agent_config, share_cpu),
+	  .fallback = "yes",
+	  .doc = "Decide on one CPU while there is little to do: answers come sooner. no: leave "
+	         "the "
+	         "choice to the kernel." },
 	{ .name = "log_level",
 	  .type = PR_CONF_ENUM,
 	  .offset = offsetof(struct agent_config, log_level),

@@ -28,7 +28,7 @@ struct agent_config {
 	uint64_t copy_bytes, receive_buffer_bytes;
 	uint64_t spool_bytes;
 	uint64_t questions_max;
-	bool ebpf;
+	bool ebpf, share_cpu;
 	int log_level;
 };
 

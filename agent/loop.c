@@ -15,12 +15,13 @@
 #define LOG_COMPONENT "agent"
 #include "base/log.h"
 
-#define STOP_NS        (5 * PR_NS_PER_S)
-#define TURN_MAX_MS    1000
-#define REPORTS_A_TURN 256
-#define CHANGES_A_TURN 64
+#define STOP_NS         (5 * PR_NS_PER_S)
+#define TURN_MAX_NS     (1 * PR_NS_PER_S)
+#define ORDERS_AGAIN_NS (10 * PR_NS_PER_MS)
+#define REPORTS_A_TURN  256
+#define CHANGES_A_TURN  64
 
-#define WATCHED_MAX 6 /* descriptors of the loop */
+#define WATCHED_MAX 7 /* descriptors of the loop */
 
 /* ---- the keeper's reports ---- */
 
@@ -194,6 +195,7 @@ int agent_loop_open(agent_t *agent)
 		                           speaker_fd(agent->speaker),
 		                           keeper_thread_fd(agent->keeper),
 		                           inventory_fd(agent->inventory),
+		                           agent->timer.fd,
 		                           agent->opener != NULL ? opener_fd(agent->opener) : -1 };
 
 	agent->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
@@ -248,22 +250,21 @@ static bool is_ready(const struct epoll_event *events, int count, int fd)
 	return false;
 }
 
-/* Milliseconds that the loop may sleep. */
-static int sleep_ms(const agent_t *agent, bool more)
+/* How the loop may sleep, for epoll: not at all, or until the timer rings. */
+static int sleep_ms(agent_t *agent, bool more)
 {
 	uint64_t now_ns = pr_clock_monotonic_ns();
+	uint64_t due_ns = now_ns + (outbox_empty(agent->orders) ? TURN_MAX_NS : ORDERS_AGAIN_NS);
 	uint64_t gate_ns = gate_timeout_ns(agent->gate);
 	uint64_t speaker_ns = speaker_timeout_ns(agent->speaker);
-	uint64_t due_ns = gate_ns < speaker_ns ? gate_ns : speaker_ns;
 
+	due_ns = gate_ns < due_ns ? gate_ns : due_ns;
+	due_ns = speaker_ns < due_ns ? speaker_ns : due_ns;
 	if (more || due_ns <= now_ns) {
 		return 0;
 	}
-	uint64_t wait_ms = (due_ns - now_ns) / PR_NS_PER_MS + 1;
-	if (!outbox_empty(agent->orders) && wait_ms > 10) {
-		return 10;
-	}
-	return wait_ms > TURN_MAX_MS ? TURN_MAX_MS : (int)wait_ms;
+	/* Without the timer it turns too often, never too late. */
+	return loop_timer_set(&agent->timer, due_ns) == PR_OK ? -1 : 1;
 }
 
 /* The eBPF programs are in the kernel, or never will be. */
@@ -293,6 +294,9 @@ static int turn(agent_t *agent, bool *more)
 	if (is_ready(events, count, agent->signal_fd)) {
 		signals_read(agent);
 	}
+	if (is_ready(events, count, agent->timer.fd)) {
+		loop_timer_rang(&agent->timer);
+	}
 	*more = traffic_turn(agent, *more || is_ready(events, count, gate_fd(agent->gate)),
 	                     is_ready(events, count, speaker_fd(agent->speaker)));
 	if (is_ready(events, count, keeper_thread_fd(agent->keeper)) && !reports_drain(agent) &&
@@ -305,6 +309,9 @@ static int turn(agent_t *agent, bool *more)
 	}
 	if (agent->opener != NULL && is_ready(events, count, opener_fd(agent->opener))) {
 		opener_drain(agent);
+	}
+	if (agent->cpus != NULL) {
+		cpus_turn(agent->cpus, pr_clock_monotonic_ns());
 	}
 	book_turn(agent->book, pr_clock_monotonic_ns());
 	agent_reach_say(reach_look(&agent->reach, pr_clock_monotonic_ns()));

@@ -6,6 +6,7 @@
 
 #include "agent/agent.h"
 #include "agent/book.h"
+#include "agent/cpus.h"
 #include "agent/gate/gate.h"
 #include "agent/inventory/inventory.h"
 #include "agent/keeper/owner.h"
@@ -14,6 +15,7 @@
 #include "agent/outbox.h"
 #include "agent/reach.h"
 #include "agent/speaker/speaker.h"
+#include "agent/timer.h"
 
 struct agent {
 	const struct agent_config *config;
@@ -37,6 +39,8 @@ struct agent {
 	uint64_t revision; /* logged last, once revision_said */
 	bool revision_said;
 	int signal_fd, epoll_fd;
+	struct loop_timer timer;
+	cpus_t *cpus; /* NULL: the kernel places the threads */
 	bool stop_asked, keeper_stopped;
 };
 

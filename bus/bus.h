@@ -24,6 +24,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 #include "base/defs.h"
 #include "base/id.h"
@@ -135,6 +136,11 @@ struct bus_context_counters {
 	uint64_t zap_malformed;
 };
 void bus_context_counters(const bus_context_t *context, struct bus_context_counters *ret_counters);
+/**
+ * Ids of the threads that carry this process's bytes; they run once a socket has been made. Source:
+ * the names that libzmq gives them, in /proc. @return How many, 0 if they cannot be found.
+ */
+size_t bus_io_threads(pid_t *threads, size_t capacity);
 
 /* ---- server ---- */
 

@@ -187,6 +187,11 @@ void cli_table_cell(cli_table_t *table, enum cli_tint tint, const char *format, 
 char *cli_text_escape(char *text);
 /** Cut in place to at most @p most characters (0: all), the last of them a mark. */
 void cli_text_cut(char *text, size_t most);
+/**
+ * Rows will come one by one, after the titles: make the columns as wide as they will usually be.
+ * The first one shows times. @param usual  Characters of each column; NULL: as their titles.
+ */
+void cli_table_widen(cli_table_t *table, const unsigned *usual);
 /** Print the rows so far, with the titles the first time. Widths only grow. */
 void cli_table_flush(cli_table_t *table);
 
@@ -204,6 +209,7 @@ int cli_event_read(const codec_doc_t *row, struct cli_event *ret_event) _must_ch
 /** New reference; NULL: out of memory. */
 json_t *cli_event_json(const struct cli_event *event);
 extern const struct cli_column cli_event_columns[];
+extern const unsigned cli_event_usual[]; /* characters of each, for cli_table_widen() */
 size_t cli_event_column_count(bool wide);
 void cli_event_cells(const struct cli_event *event, const struct cli_style *style, bool wide,
                      cli_table_t *table);

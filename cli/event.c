@@ -169,6 +169,10 @@ const struct cli_column cli_event_columns[] = {
 	{ "HOST", 20 },    { "BY", 0 },        { "ID", 0 },
 };
 
+const unsigned cli_event_usual[] = { 0, 18, 18, 8, 8, 10, 12, 8, 9, 15, 15, 10, 12, 8, 0 };
+
+_Static_assert(PR_ARRAY_LEN(cli_event_usual) == PR_ARRAY_LEN(cli_event_columns), "one for each");
+
 size_t cli_event_column_count(bool wide)
 {
 	return wide ? PR_ARRAY_LEN(cli_event_columns) : 8;

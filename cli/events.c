@@ -388,6 +388,7 @@ static int follow_run(struct cli *cli, struct cli_peer *recorder, codec_doc_t *r
 	}
 	follow.sent_ns = pr_clock_monotonic_ns();
 	if (show->table != NULL) {
+		cli_table_widen(show->table, cli->options.joined ? NULL : cli_event_usual);
 		cli_table_flush(show->table); /* the titles, before the first event */
 	}
 	return follow_loop(&follow, signal_fd);

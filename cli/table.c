@@ -229,6 +229,19 @@ static void titles_print(cli_table_t *table)
 	table->titled = true;
 }
 
+void cli_table_widen(cli_table_t *table, const unsigned *usual)
+{
+	char time[CLI_TIME_BYTES];
+
+	(void)cli_time_format(table->style, table->style->now_wall_ns, time);
+	for (size_t i = 0; i < table->column_count; i++) {
+		size_t wide = i == 0 ? strlen(time) : usual != NULL ? usual[i] : 0;
+		if (wide > table->widths[i]) {
+			table->widths[i] = (unsigned)wide;
+		}
+	}
+}
+
 void cli_table_flush(cli_table_t *table)
 {
 	if (!table->titled) {

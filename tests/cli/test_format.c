@@ -163,6 +163,38 @@ static char *table_text(const struct cli_style *style, const struct codec_event 
 	return text;
 }
 
+/* One after the other, as they happen: the titles stand over what comes later. */
+static void test_table_followed(void)
+{
+	struct codec_event event = sample_event(17);
+	_cleanup_(codec_doc_destroy) codec_doc_t *row = sample_row(&event);
+	struct cli_event shown;
+	char *text = NULL;
+	size_t size_bytes = 0;
+	FILE *out = open_memstream(&text, &size_bytes);
+	cli_table_t *table =
+		cli_table_new(&plain, out, cli_event_columns, cli_event_column_count(false));
+
+	forget_names(row);
+	cli_table_widen(table, cli_event_usual);
+	cli_table_flush(table);
+	ok(cli_event_read(row, &shown) == PR_OK, "an event comes");
+	cli_event_cells(&shown, &plain, false, table);
+	cli_table_flush(table);
+	cli_table_destroy(&table);
+	(void)fclose(out);
+	ok(strcmp(text,
+	          "TIME                      SOURCE              TARGET              SERVICE   "
+	          "USER      PROCESS     STATUS        RULE\n"
+	          "2026-11-23T23:24:05.123Z  172.18.0.3          wordpress_db_1(C)   tcp/3306  "
+	          "mysql     mysqld      + ALLOWED     #20\n") == 0,
+	   "and stands below the titles");
+	if (tap_failed > 0) {
+		printf("# %s", text);
+	}
+	free(text);
+}
+
 static void test_table(void)
 {
 	struct codec_event event = sample_event(17);
@@ -273,6 +305,7 @@ int main(void)
 	test_json();
 	test_row_damage();
 	test_table();
+	test_table_followed();
 	test_cells();
 	test_endpoint();
 	return tap_done();

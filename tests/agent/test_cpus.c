@@ -1,0 +1,114 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Real threads on real CPUs: where the kernel says that they may run. */
+#define LOG_COMPONENT "test"
+
+#include <sched.h>
+#include <unistd.h>
+
+#include "agent/cpus.h"
+#include "agent/timer.h"
+#include "base/clock.h"
+#include "base/err.h"
+#include "bus/bus.h"
+#include "tests/tap.h"
+
+#define S PR_NS_PER_S
+
+static int cpu_count(pid_t thread)
+{
+	cpu_set_t set;
+
+	return sched_getaffinity(thread, sizeof(set), &set) == 0 ? CPU_COUNT(&set) : -1;
+}
+
+static void test_together(pid_t io)
+{
+	uint64_t now_ns = pr_clock_monotonic_ns();
+	int before = cpu_count(0);
+	cpu_set_t main_set, io_set;
+	cpus_t *cpus = NULL;
+
+	int ret = cpus_new(now_ns, &cpus);
+	if (before < 2) {
+		ok(ret == PR_ENOTSUP, "one CPU alone: nothing to do");
+		return;
+	}
+	ok(ret == PR_OK, "the main thread and the bus's are found");
+	cpus_turn(cpus, now_ns + S / 2);
+	ok(cpu_count(0) == before && cpu_count(io) == before, "apart at first");
+	cpus_turn(cpus, now_ns + 20 * S);
+	ok(cpu_count(0) == 1 && cpu_count(io) == 1, "on one CPU each after a calm time");
+	(void)sched_getaffinity(0, sizeof(main_set), &main_set);
+	(void)sched_getaffinity(io, sizeof(io_set), &io_set);
+	ok(CPU_EQUAL(&main_set, &io_set), "the same one");
+	/* A nanosecond in which both ran for as long as this test did. */
+	cpus_turn(cpus, now_ns + 20 * S + S / 10 + 1);
+	for (uint64_t end_ns = pr_clock_monotonic_ns() + S / 5; pr_clock_monotonic_ns() < end_ns;) {
+	}
+	cpus_turn(cpus, now_ns + 20 * S + S / 5 + 2);
+	ok(cpu_count(0) == before && cpu_count(io) == before, "all of them again when it is busy");
+	cpus_turn(cpus, now_ns + 60 * S);
+	ok(cpu_count(0) == 1, "one again");
+	cpus_destroy(&cpus);
+	ok(cpu_count(0) == before && cpu_count(io) == before, "as it was, at the end");
+}
+
+/* What was given from outside counts. */
+static void test_confined(void)
+{
+	uint64_t now_ns = pr_clock_monotonic_ns();
+	cpu_set_t before, one;
+	cpus_t *cpus = NULL;
+
+	(void)sched_getaffinity(0, sizeof(before), &before);
+	CPU_ZERO(&one);
+	CPU_SET(sched_getcpu(), &one);
+	(void)sched_setaffinity(0, sizeof(one), &one);
+	ok(cpus_new(now_ns, &cpus) == PR_ENOTSUP, "confined to one CPU: left alone");
+	(void)sched_setaffinity(0, sizeof(before), &before);
+}
+
+static void test_timer(void)
+{
+	struct loop_timer timer = { .fd = -1 };
+	uint64_t start_ns = pr_clock_monotonic_ns();
+	uint64_t times;
+
+	ok(loop_timer_open(&timer) == PR_OK && loop_timer_set(&timer, start_ns + S / 50) == PR_OK,
+	   "a timer is set");
+	ok(loop_timer_set(&timer, start_ns + S) == PR_OK && timer.rings_ns == start_ns + S / 50,
+	   "what is due later leaves it as it is");
+	ok(read(timer.fd, &times, sizeof(times)) < 0, "it does not ring yet");
+	loop_timer_rang(&timer);
+	ok(timer.rings_ns != 0, "nor does it count as having rung");
+	ok(loop_timer_set(&timer, start_ns + S / 100) == PR_OK &&
+	           timer.rings_ns == start_ns + S / 100,
+	   "what is due sooner brings it forward");
+	(void)usleep(30000);
+	loop_timer_rang(&timer);
+	ok(timer.rings_ns == 0, "it rang");
+	ok(loop_timer_set(&timer, start_ns) == PR_OK, "a time that is over");
+	(void)usleep(1000);
+	ok(read(timer.fd, &times, sizeof(times)) == (ssize_t)sizeof(times), "rings at once");
+	loop_timer_close(&timer);
+	ok(timer.fd == -1, "closed");
+}
+
+int main(void)
+{
+	bus_context_t *context = NULL;
+	bus_keyring_t *keyring = bus_keyring_new();
+	pid_t io[4];
+
+	ok(bus_io_threads(io, 4) == 0, "no thread of the bus before there is a bus");
+	/* With a keyring it has sockets of its own. */
+	ok(keyring != NULL && bus_context_new(keyring, &context) == PR_OK &&
+	           bus_io_threads(io, 4) == 1,
+	   "one thread carries the bytes");
+	test_together(io[0]);
+	test_confined();
+	test_timer();
+	bus_context_destroy(&context);
+	bus_keyring_destroy(&keyring);
+	return tap_done();
+}
