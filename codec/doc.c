@@ -153,7 +153,7 @@ void codec_doc_set_text(codec_doc_t *doc, unsigned field, const char *text)
 
 	data_set(doc, value, text, strlen(text));
 	if (value->data != NULL) {
-		codec_text_clean((char *)value->data, value->size_bytes, CODEC_TEXT_ANY);
+		codec_text_clean((char *)value->data, value->size_bytes);
 	}
 }
 
@@ -191,7 +191,7 @@ static void item_add(codec_doc_t *doc, unsigned field, const char *text, size_t 
 	copy = (char *)copy_make(doc, text, size_bytes);
 	if (copy != NULL) {
 		if (!doc->decoding) { /* what is decoded was looked at */
-			codec_text_clean(copy, size_bytes, CODEC_TEXT_ANY);
+			codec_text_clean(copy, size_bytes);
 		}
 		value->items[value->count++] = copy;
 	}
@@ -417,8 +417,7 @@ int codec_doc_encode_behind(const codec_doc_t *doc, const uint8_t *before, size_
 static bool text_good(const msgpack_object *object)
 {
 	return object->type == MSGPACK_OBJECT_STR &&
-	       codec_text_valid(object->via.str.ptr, object->via.str.size, CODEC_TEXT_ANY) ==
-	               object->via.str.size;
+	       codec_text_valid(object->via.str.ptr, object->via.str.size) == object->via.str.size;
 }
 
 static bool texts_read(codec_doc_t *doc, unsigned field, const msgpack_object *object)
