@@ -135,8 +135,7 @@ struct codec_notice codec_notice_of(const struct codec_request *request, uint64_
  *
  * @return  false: it does not fit @p size_bytes (at least 2, with the terminator); text is empty.
  */
-bool codec_bytes_format(const void *bytes, size_t count, char *text,
-                        size_t size_bytes) _must_check_;
+bool codec_bytes_format(const void *bytes, size_t count, char *text, size_t size_bytes);
 /**
  * The bytes that such a text stands for. False: more than @p size_bytes, or "%" without two such
  * digits behind a ":"; bytes may have been written.

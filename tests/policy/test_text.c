@@ -43,7 +43,7 @@ static const char example[] =
 	"rule 60 allow from fd00::/8 to ::1 any process kernel\r\n"
 	"rule 70 allow from caf\xc3\xa9 to any tcp expires 2027-01-31T18:30:00Z\n"
 	"rule 80 allow user \"\\x1b[2J\\\"\\\\\" from any to any tcp process \"/a "
-        "\\u{202e}\\x7F\\u{0AD}\"\n"
+	"\\u{202e}\\x7F\\u{0AD}\"\n"
 	"rule 90 allow user :an%FF%25 from any to any tcp process \":/a b/%FF*\"\n"
 	"expect allow from apache to wordpress_db tcp/3306 process /usr/sbin/apache2\n"
 	"expect deny from any to wordpress_db tcp/22 user root to-user @admins";
