@@ -27,7 +27,7 @@ dots='../../../etc/passwd'
 large=$(head -c 65536 /dev/zero | tr '\0' z)
 mkdir -p "$lib_data/programs"
 binary=$'100%\xff\xfe'
-names=("$esc" "$bidi" "$hidden" "$binary" "=1+1|x" "@SUM(A1)" "$(head -c 250 /dev/zero | tr '\0' n)")
+names=("$esc" "$bidi" "$hidden" "$binary" "=1+1 |x" "@SUM(A1)" "$(head -c 250 /dev/zero | tr '\0' n)")
 for name in "${names[@]}"; do
 	cp "$lib_data/port_log" "$lib_data/programs/$name"
 done
@@ -119,7 +119,7 @@ open_by() {
 	local program="/programs/$2"
 
 	[ "$2" = "$binary" ] && program="/programs/100%*"
-	lib_docker srv exec -u "$1" evil /bin/sh -c 'for one in $0; do exec "$one" open 192.168.7.3 9001 0 1; done' \
+	lib_docker srv exec -u "$1" evil /bin/sh -c 'IFS=; for one in $0; do exec "$one" open 192.168.7.3 9001 0 1; done' \
 		"$program" >>"$lib_data/opened" 2>&1
 }
 uid=2001
@@ -142,6 +142,11 @@ for name in "$esc" "$binary" "$bidi"; do
 done
 lib_pr quarantine evil --reason "$bidi$lines" >"$lib_data/quarantine.out" 2>&1
 sleep 1.5
+
+lib_docker srv exec -d evil "/programs/$esc" serve 9100
+lib_docker srv exec -d evil "/programs/=1+1 |x" serve 9101
+listens() { lib_pr show evil --json 2>/dev/null | grep -q '"service":"tcp/9100"'; }
+lib_until 6 listens
 
 # --- every output ---
 
@@ -211,8 +216,9 @@ exactly() { # exactly TEXT PYTHON-CONDITION: over the words above as a list
 }
 exactly "labels" "{f'esc={esc}', f'bidi={bidi}', f'hidden={hidden}', f'lines={lines}', f'formula={formula}',
 	f'dots={dots}', 'large=' + 'z' * 65536, f'{esc}=key'} <= set(read('evil')[0]['labels'])"
+exactly "programs that listen" "{esc, '=1+1 |x'} <= {x['process'] for x in read('evil')[0]['listeners']}"
 exactly "host's name" "any(x['name'] == 'fake' + bidi for x in read('hosts'))"
-exactly "programs" "{'/programs/' + x for x in (esc, bidi, hidden, '=1+1|x', '@SUM(A1)')} <=
+exactly "programs" "{'/programs/' + x for x in (esc, bidi, hidden, '=1+1 |x', '@SUM(A1)')} <=
 	{(x['process'] or {}).get('exe') for x in read('events')}"
 exactly "a program whose name is not UTF-8: byte by byte" \
 	"':/programs/100%25%FF%FE' in {(x['process'] or {}).get('exe') for x in read('events')}"
