@@ -21,6 +21,7 @@ struct entry {
 	uint8_t source;                      /* of the inventory, that named it last */
 	unsigned generation;                 /* of the source's listing that named it last */
 	bool watched;                        /* a WATCH order was sent */
+	bool stopped;                        /* it is there, and does not run */
 	bool failed;                         /* and the keeper could not do the last order */
 	char enforced[PART_TEXT_BYTES + 16]; /* what the keeper said last */
 	uint8_t mode;                        /* as ordered */
@@ -185,6 +186,31 @@ static void endpoint_replace(struct entry *entry, codec_doc_t *endpoint)
 	entry->endpoint = endpoint;
 }
 
+/* One that begins is new, whatever was known of it: the first that it does waits for the directory.
+ */
+static void entry_begin(book_t *book, struct entry *entry)
+{
+	if (entry->stopped) {
+		entry->stopped = false;
+		book->outlet.gone(book->outlet.context, &entry->id, false);
+	}
+}
+
+static void container_stopped(book_t *book, struct inventory_change *change)
+{
+	struct entry *entry = entry_take(book, &change->id);
+	if (entry == NULL) {
+		return;
+	}
+	order_forget(book, entry);
+	entry->source = change->source;
+	entry->generation = book->sources[change->source].generation;
+	entry->stopped = true;
+	entry->enforced[0] = '\0';
+	endpoint_replace(entry, take_ptr(change->endpoint));
+	endpoint_say(book, entry);
+}
+
 /* Told before there is anything to watch. */
 static void container_coming(book_t *book, struct inventory_change *change)
 {
@@ -192,6 +218,7 @@ static void container_coming(book_t *book, struct inventory_change *change)
 	if (entry == NULL || entry->watched) {
 		return; /* out of memory, or old news */
 	}
+	entry_begin(book, entry);
 	entry->source = change->source;
 	entry->generation = book->sources[change->source].generation;
 	endpoint_replace(entry, take_ptr(change->endpoint));
@@ -204,6 +231,7 @@ static void container_up(book_t *book, struct inventory_change *change)
 	if (entry == NULL) {
 		return; /* out of memory: the next listing names it again */
 	}
+	entry_begin(book, entry);
 	entry->source = change->source;
 	entry->generation = book->sources[change->source].generation;
 	endpoint_replace(entry, take_ptr(change->endpoint));
@@ -289,6 +317,9 @@ void book_inventory(book_t *book, struct inventory_change *change)
 		break;
 	case INVENTORY_UP:
 		container_up(book, change);
+		break;
+	case INVENTORY_STOPPED:
+		container_stopped(book, change);
 		break;
 	case INVENTORY_DOWN:
 	case INVENTORY_GONE:
@@ -395,7 +426,7 @@ bool book_container(const book_t *book, const struct pr_uuid *id,
 {
 	const struct entry *entry = entry_find(book, id);
 
-	if (entry == NULL || entry == &book->entries[0]) {
+	if (entry == NULL || entry == &book->entries[0] || entry->stopped) {
 		return false;
 	}
 	*ret_container = (struct book_container){ .container_id = entry->container_id,
@@ -406,5 +437,10 @@ bool book_container(const book_t *book, const struct pr_uuid *id,
 
 size_t book_count(const book_t *book)
 {
-	return book->count;
+	size_t count = 0;
+
+	for (size_t i = 0; i < book->count; i++) {
+		count += book->entries[i].stopped ? 0 : 1;
+	}
+	return count;
 }

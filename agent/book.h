@@ -65,5 +65,5 @@ struct book_container {
 /** False: it is the host, or nobody that is known. */
 bool book_container(const book_t *book, const struct pr_uuid *id,
                     struct book_container *ret_container);
-/** Endpoints in the book. */
+/** Endpoints in the book that run, or are about to. */
 size_t book_count(const book_t *book);

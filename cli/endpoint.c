@@ -20,16 +20,21 @@ static bool text_json(const codec_doc_t *endpoint, unsigned field, FILE *out)
 	return cli_json_text_print(codec_doc_text(endpoint, field), out);
 }
 
+#define WORD_REST        1000U /* added to a word's index: all from there */
+#define LISTENER_PROCESS (WORD_REST + 2)
+
 /* The @p index-th word of a line, cut to the buffer; "" when there are fewer. */
 static const char *word_of(const char *line, unsigned index, char *text, size_t size_bytes)
 {
+	bool rest = index >= WORD_REST;
 	size_t length;
 
+	index -= rest ? WORD_REST : 0;
 	while (index-- > 0) {
 		line += strcspn(line, " ");
-		line += strspn(line, " ");
+		line += rest ? *line == ' ' : strspn(line, " ");
 	}
-	length = strcspn(line, " ");
+	length = rest ? strlen(line) : strcspn(line, " ");
 	length = length < size_bytes ? length : size_bytes - 1;
 	memcpy(text, line, length);
 	text[length] = '\0';
@@ -113,7 +118,8 @@ static bool listener_json(const char *line, const char *before, FILE *out)
 		good &= fputs(",\"port\":null", out) != EOF;
 	}
 	good &= cli_json_member_print(",\"pid\":", word_of(line, 1, word, sizeof(word)), out);
-	good &= cli_json_member_print(",\"process\":", word_of(line, 2, word, sizeof(word)), out);
+	good &= cli_json_member_print(
+		",\"process\":", word_of(line, LISTENER_PROCESS, word, sizeof(word)), out);
 	return fputs("}", out) != EOF && good;
 }
 
@@ -434,7 +440,7 @@ void cli_endpoint_print(const codec_doc_t *endpoint, const struct cli_style *sty
 	words_print(endpoint, CODEC_ENDPOINT_ADDRESSES, "Interfaces", interfaces,
 	            (const unsigned[]){ 3, 2, 1, WORD_MASK, 0 }, 5, style, out);
 	words_print(endpoint, CODEC_ENDPOINT_LISTENERS, "Listeners", listeners,
-	            (const unsigned[]){ 2, 1, 0 }, 3, style, out);
+	            (const unsigned[]){ LISTENER_PROCESS, 1, 0 }, 3, style, out);
 	sessions_print(endpoint, style, out);
 	if (codec_doc_count(endpoint, CODEC_ENDPOINT_LABELS) > 0) {
 		cli_table_t *table = cli_table_new(style, out, labels, 1);

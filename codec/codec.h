@@ -129,8 +129,24 @@ int codec_enum_parse(enum codec_enum_set set, const char *text, unsigned *ret_va
 struct codec_notice codec_notice_of(const struct codec_request *request, uint64_t connection);
 
 /**
- * Put a path into a text of at most @p size_bytes with the terminator: literally where it fits,
- * else "#" and the UUIDv5 of the path, so that agent and policy still agree on long paths.
+ * Bytes that somebody chose freely (a file's name, a user's) as a text: as they are where they are
+ * UTF-8 without NUL and do not begin with ":". Else ":" and the bytes, of which each that is no
+ * such text, and "%", is "%XX", two upper-case hex digits. Different bytes give different texts.
+ *
+ * @return  false: it does not fit @p size_bytes (at least 2, with the terminator); text is empty.
+ */
+bool codec_bytes_format(const void *bytes, size_t count, char *text, size_t size_bytes);
+/**
+ * The bytes that such a text stands for. False: more than @p size_bytes, or "%" without two such
+ * digits behind a ":"; bytes may have been written.
+ */
+bool codec_bytes_parse(const char *text, char *bytes, size_t size_bytes,
+                       size_t *ret_count) _must_check_;
+
+/**
+ * Put a path into a text of at most @p size_bytes with the terminator, as codec_bytes_format();
+ * what does not begin with "/" in the second form, too. Where it does not fit: "#" and the UUIDv5
+ * of the path.
  */
 void codec_path_set(char *text, size_t size_bytes, const char *path);
 

@@ -135,7 +135,7 @@ void codec_doc_set_text(codec_doc_t *doc, unsigned field, const char *text)
 
 	codec_doc_data_set(doc, value, text, strlen(text));
 	if (value->data != NULL) {
-		codec_text_clean((char *)value->data, value->size_bytes, CODEC_TEXT_ANY);
+		codec_text_clean((char *)value->data, value->size_bytes);
 	}
 }
 
@@ -173,7 +173,7 @@ void codec_doc_item_add(codec_doc_t *doc, unsigned field, const char *text, size
 	copy = (char *)copy_make(doc, text, size_bytes);
 	if (copy != NULL) {
 		if (!doc->decoding) { /* what is decoded was looked at */
-			codec_text_clean(copy, size_bytes, CODEC_TEXT_ANY);
+			codec_text_clean(copy, size_bytes);
 		}
 		value->items[value->count++] = copy;
 	}

@@ -9,8 +9,7 @@
 static bool text_good(const msgpack_object *object)
 {
 	return object->type == MSGPACK_OBJECT_STR &&
-	       codec_text_valid(object->via.str.ptr, object->via.str.size, CODEC_TEXT_ANY) ==
-	               object->via.str.size;
+	       codec_text_valid(object->via.str.ptr, object->via.str.size) == object->via.str.size;
 }
 
 static bool texts_read(codec_doc_t *doc, unsigned field, const msgpack_object *object)

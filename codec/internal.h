@@ -18,6 +18,7 @@
 #define CODEC_TEXTS_MAX     65536U  /* items of one TEXTS field */
 #define CODEC_VERSION       (CODEC_VERSION_MAJOR << 8 | CODEC_VERSION_MINOR)
 #define CODEC_PATH_ID_BYTES 38U /* "#", a UUID in text form and the terminator */
+#define CODEC_BYTES_MARK    ':' /* in front of bytes that are no text */
 
 static inline uint16_t codec_load_be16(const uint8_t *from)
 {
@@ -58,18 +59,14 @@ static inline void codec_store_be64(uint8_t *to, uint64_t value)
 	memcpy(to, &value, sizeof(value));
 }
 
-/** What a text may hold; all of them: valid UTF-8 without NUL. */
-enum codec_text_rule {
-	CODEC_TEXT_ANY,     /* documents: line ends and all */
-	CODEC_TEXT_PATH,    /* no byte below 0x20 */
-	CODEC_TEXT_PRINTED, /* no control character at all */
-};
+/**
+ * What a text may hold: valid UTF-8 without NUL. Length of its longest beginning that is so;
+ * size_bytes when all of it is.
+ */
+size_t codec_text_valid(const char *text, size_t size_bytes);
 
-/** Length of the text's longest beginning that keeps the rule; size_bytes when all of it does. */
-size_t codec_text_valid(const char *text, size_t size_bytes, enum codec_text_rule rule);
-
-/** Put '?' in the place of each byte that breaks the rule. */
-void codec_text_clean(char *text, size_t size_bytes, enum codec_text_rule rule);
+/** Put '?' in the place of each byte that no text may hold. */
+void codec_text_clean(char *text, size_t size_bytes);
 
 /**
  * Walk a frame without allocation and refuse what could make a MessagePack library reserve more

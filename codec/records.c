@@ -114,25 +114,25 @@ static inline bool store_u8(uint8_t *to, uint8_t value, const char *unit)
 	return value <= limit_of(unit);
 }
 
-/* The template's zeros are the padding. What a peer would refuse never leaves. */
-static inline void store_text(uint8_t *to, const char *text, size_t limit_bytes,
-                              enum codec_text_rule rule)
+/* What a peer would refuse never leaves, and is never told as somebody else's name. */
+static void store_unclean(uint8_t *to, const char *text, size_t size_bytes, size_t limit_bytes)
+{
+	char shown[129];
+
+	memset(to, 0, size_bytes);
+	if (codec_bytes_format(text, size_bytes, shown, limit_bytes + 1)) {
+		memcpy(to, shown, strlen(shown));
+	}
+}
+
+/* The template's zeros are the padding. */
+static inline void store_text(uint8_t *to, const char *text, size_t limit_bytes)
 {
 	size_t size_bytes = strnlen(text, limit_bytes);
 
 	memcpy(to, text, size_bytes);
-	if (codec_text_valid(text, size_bytes, rule) == size_bytes) {
-		return;
-	}
-	if (rule == CODEC_TEXT_PATH) {
-		char path[CODEC_PATH_ID_BYTES];
-		char given[129] = { 0 };
-		memcpy(given, text, size_bytes);
-		codec_path_set(path, sizeof(path), given);
-		memset(to, 0, size_bytes);
-		memcpy(to, path, strlen(path));
-	} else {
-		codec_text_clean((char *)to, size_bytes, rule);
+	if (codec_text_valid(text, size_bytes) < size_bytes) {
+		store_unclean(to, text, size_bytes, limit_bytes);
 	}
 }
 
@@ -142,8 +142,8 @@ static inline void store_text(uint8_t *to, const char *text, size_t limit_bytes,
 #define STORE_U64(w, from, unit)     codec_store_be64(w, from)
 #define STORE_UUID(w, from, unit)    memcpy(w, from.bytes, 16)
 #define STORE_ADDR(w, from, unit)    memcpy(w, from.bytes, 16)
-#define STORE_TEXT32(w, from, unit)  store_text(w, from, 32, CODEC_TEXT_PRINTED)
-#define STORE_TEXT128(w, from, unit) store_text(w, from, 128, CODEC_TEXT_PATH)
+#define STORE_TEXT32(w, from, unit)  store_text(w, from, 32)
+#define STORE_TEXT128(w, from, unit) store_text(w, from, 128)
 
 /* ---- load: what is wrong is ORed together, so that there is one branch a record ---- */
 
@@ -169,15 +169,14 @@ static inline unsigned padding_differs(const uint8_t *from, size_t size_bytes, s
 	return bad != 0;
 }
 
-static inline unsigned load_text(const uint8_t *from, char *to, size_t limit_bytes,
-                                 enum codec_text_rule rule)
+static inline unsigned load_text(const uint8_t *from, char *to, size_t limit_bytes)
 {
 	size_t size_bytes = strnlen((const char *)from, limit_bytes);
 
 	memcpy(to, from, limit_bytes);
 	to[limit_bytes] = '\0';
 	return padding_differs(from, size_bytes, limit_bytes) |
-	       (codec_text_valid(to, size_bytes, rule) != size_bytes);
+	       (codec_text_valid(to, size_bytes) != size_bytes);
 }
 
 static inline unsigned tag_differs(const uint8_t *tag, const uint8_t *wanted, size_t size_bytes)
@@ -196,8 +195,8 @@ static inline unsigned tag_differs(const uint8_t *tag, const uint8_t *wanted, si
 #define LOAD_U64(w, to, unit)     to = codec_load_be64(w)
 #define LOAD_UUID(w, to, unit)    memcpy(to.bytes, w, 16)
 #define LOAD_ADDR(w, to, unit)    memcpy(to.bytes, w, 16)
-#define LOAD_TEXT32(w, to, unit)  bad |= load_text(w, to, 32, CODEC_TEXT_PRINTED)
-#define LOAD_TEXT128(w, to, unit) bad |= load_text(w, to, 128, CODEC_TEXT_PATH)
+#define LOAD_TEXT32(w, to, unit)  bad |= load_text(w, to, 32)
+#define LOAD_TEXT128(w, to, unit) bad |= load_text(w, to, 128)
 
 /* clang-format off */
 _unused_ static bool encode_none(void) { bool good = true;

@@ -33,30 +33,16 @@ static size_t character_read(const uint8_t *at, size_t left_bytes, uint32_t *ret
 	return size_bytes;
 }
 
-static bool character_allowed(uint32_t code, enum codec_text_rule rule)
+/* Bytes at the beginning, taken eight at a time, that are ASCII and not NUL. */
+static size_t plain_bytes(const char *text, size_t size_bytes)
 {
-	switch (rule) {
-	case CODEC_TEXT_ANY:
-		return code != 0;
-	case CODEC_TEXT_PATH:
-		return code >= 0x20;
-	default:
-		return code >= 0x20 && (code < 0x7f || code >= 0xa0);
-	}
-}
-
-/* Bytes at the beginning, taken eight at a time, that are ASCII and keep the rule. */
-static size_t plain_bytes(const char *text, size_t size_bytes, enum codec_text_rule rule)
-{
-	uint64_t smallest = rule == CODEC_TEXT_ANY ? ONES : ONES * 0x20;
-	uint64_t over = rule == CODEC_TEXT_PRINTED ? ONES : 0;
 	size_t at = 0;
 
 	while (size_bytes - at >= sizeof(uint64_t)) {
 		uint64_t word;
 		memcpy(&word, text + at, sizeof(word));
-		/* A high bit appears in a byte that is too large, or by borrow in one too small. */
-		if (((word | (word - smallest) | (word + over)) & HIGH_BITS) != 0) {
+		/* A high bit appears in a byte that is too large, or by borrow in one that is 0. */
+		if (((word | (word - ONES)) & HIGH_BITS) != 0) {
 			break;
 		}
 		at += sizeof(word);
@@ -64,28 +50,28 @@ static size_t plain_bytes(const char *text, size_t size_bytes, enum codec_text_r
 	return at;
 }
 
-size_t codec_text_valid(const char *text, size_t size_bytes, enum codec_text_rule rule)
+size_t codec_text_valid(const char *text, size_t size_bytes)
 {
-	size_t at = plain_bytes(text, size_bytes, rule);
+	size_t at = plain_bytes(text, size_bytes);
 
 	while (at < size_bytes) {
 		uint32_t code;
 		size_t taken = character_read((const uint8_t *)text + at, size_bytes - at, &code);
-		if (taken == 0 || !character_allowed(code, rule)) {
+		if (taken == 0 || code == 0) {
 			break;
 		}
 		at += taken;
-		at += plain_bytes(text + at, size_bytes - at, rule);
+		at += plain_bytes(text + at, size_bytes - at);
 	}
 	return at;
 }
 
-void codec_text_clean(char *text, size_t size_bytes, enum codec_text_rule rule)
+void codec_text_clean(char *text, size_t size_bytes)
 {
-	size_t at = codec_text_valid(text, size_bytes, rule);
+	size_t at = codec_text_valid(text, size_bytes);
 
 	while (at < size_bytes) {
 		text[at++] = '?';
-		at += codec_text_valid(text + at, size_bytes - at, rule);
+		at += codec_text_valid(text + at, size_bytes - at);
 	}
 }

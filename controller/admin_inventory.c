@@ -161,6 +161,16 @@ static int staged_add(struct call *call, const struct pr_uuid *id, uint8_t *data
 	return PR_OK;
 }
 
+/* By its agent's word: a container, never the host that the agent runs on. */
+static bool is_stopped(const codec_doc_t *document)
+{
+	struct pr_uuid id = codec_doc_uuid(document, CODEC_ENDPOINT_UUID);
+	struct pr_uuid host = codec_doc_uuid(document, CODEC_ENDPOINT_HOST);
+
+	return !pr_uuid_equal(&id, &host) &&
+	       strcmp(codec_doc_text(document, CODEC_ENDPOINT_STATUS), "stopped") == 0;
+}
+
 int admin_endpoint(struct call *call)
 {
 	_cleanup_(codec_doc_destroy) codec_doc_t *document = NULL;
@@ -177,7 +187,7 @@ int admin_endpoint(struct call *call)
 		ret = check_owner(call, &id);
 	}
 	if (ret == PR_OK) {
-		document = stored_document(call->document, false);
+		document = stored_document(call->document, is_stopped(call->document));
 		ret = document != NULL ? codec_doc_encode(document, &data, &size_bytes) : PR_ENOMEM;
 	}
 	if (ret == PR_OK) {

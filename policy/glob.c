@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include <string.h>
 
+#include "codec/codec.h"
 #include "policy/policy.h"
 
 /* Past one character: `?` stands for a whole one, whatever its bytes. */
@@ -35,12 +36,23 @@ bool policy_glob_match(const char *pattern, const char *text)
 	return pattern[strspn(pattern, "*")] == '\0';
 }
 
+/* The bytes of a name that is not UTF-8, else the text itself. */
+static const char *bytes_of(const char *text, char bytes[static POLICY_PATH_MAX_BYTES + 1])
+{
+	size_t count = 0;
+	if (text[0] != ':' || !codec_bytes_parse(text, bytes, POLICY_PATH_MAX_BYTES, &count)) {
+		return text;
+	}
+	bytes[count] = '\0';
+	return bytes;
+}
+
 /*
  * Two places to go back to: the last `*` of this run, else the last `**`. A later one makes the
  * earlier one of its kind needless, so the work is bounded by both lengths and there is no
  * recursion.
  */
-bool policy_path_match(const char *pattern, const char *path)
+static bool path_match(const char *pattern, const char *path)
 {
 	const char *star = NULL, *star_path = NULL;
 	const char *deep = NULL, *deep_path = NULL;
@@ -71,4 +83,10 @@ bool policy_path_match(const char *pattern, const char *path)
 		}
 	}
 	return pattern[strspn(pattern, "*")] == '\0';
+}
+
+bool policy_path_match(const char *pattern, const char *path)
+{
+	char pattern_bytes[POLICY_PATH_MAX_BYTES + 1], path_bytes[POLICY_PATH_MAX_BYTES + 1];
+	return path_match(bytes_of(pattern, pattern_bytes), bytes_of(path, path_bytes));
 }

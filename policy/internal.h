@@ -98,5 +98,21 @@ int policy_shown_bytes(const char *text);
  * Length of the UTF-8 character at @p text, 0 if it is malformed; @p ret_code is its code point.
  */
 size_t policy_utf8_next(const char *text, size_t size_bytes, uint32_t *ret_code);
-/** Control, bidirectional or invisible: not allowed in a policy or a query. */
+/** Control, bidirectional or invisible: not allowed in a policy or a query, but for escapes. */
 bool policy_code_is_hostile(uint32_t code);
+
+/* ---- escapes in quotes ---- */
+
+#define POLICY_ESCAPES      "only \\\", \\\\, \\x01 to \\x7f and \\u{1} to \\u{10ffff} may stand"
+#define POLICY_ESCAPE_BYTES 16U
+
+/**
+ * The character that an escape at @p text stands for, behind the @p bytes that @p to has.
+ *
+ * @return  how many bytes of @p text it takes, never fewer than it adds; 0: it is none.
+ */
+size_t policy_escape_read(const char *text, size_t size_bytes, char *to, size_t *bytes);
+/** The first character of @p text as it stands in quotes; returns its bytes there. */
+size_t policy_escape_format(const char *text, char shown[static POLICY_ESCAPE_BYTES]);
+/** Does a text hold what may stand as an escape alone? */
+bool policy_text_is_hostile(const char *text);

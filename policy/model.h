@@ -326,7 +326,10 @@ const char *policy_lost_name(enum policy_lost_kind kind);
  * Glob of names, images and labels: `*` any run, `?` one character. Linear space, no recursion.
  */
 bool policy_glob_match(const char *pattern, const char *text);
-/** Glob of paths: `*` and `?` stop at a slash, `**` does not. */
+/**
+ * Glob of paths: `*` and `?` stop at a slash, `**` does not. What is not UTF-8 is compared as the
+ * bytes that its text stands for (codec_bytes_parse()).
+ */
 bool policy_path_match(const char *pattern, const char *path);
 
 /**

@@ -199,6 +199,14 @@ static const char *read_value(struct reader *reader, const char *ends, bool *ret
 	if (*ret_quoted) {
 		size_t i = start + 1;
 		while (text[i] != '"' && text[i] != '\0') {
+			size_t taken = text[i] == '\\'
+			                       ? policy_escape_read(text + i, strlen(text + i),
+			                                            reader->buffer, &bytes)
+			                       : 0;
+			if (taken > 0) {
+				i += taken;
+				continue;
+			}
 			i += text[i] == '\\' && text[i + 1] != '\0';
 			reader->buffer[bytes++] = text[i++];
 		}

@@ -51,17 +51,20 @@ static struct writer writer_on(char *text, size_t size_bytes)
 
 static void put_quoted(struct writer *writer, const char *text)
 {
+	char shown[POLICY_ESCAPE_BYTES];
 	put(writer, "\"");
-	for (; *text != '\0'; text++) {
-		put(writer, *text == '"' || *text == '\\' ? "\\%c" : "%c", *text);
+	while (*text != '\0') {
+		text += policy_escape_format(text, shown);
+		put(writer, "%s", shown);
 	}
 	put(writer, "\"");
 }
 
-/* In quotes only where it must be: spaces, quotes, a leading #, nothing at all. */
+/* In quotes only where it must be: spaces, quotes, a leading #, nothing at all, escapes. */
 static void put_value(struct writer *writer, const char *text)
 {
-	if (text[0] == '\0' || text[0] == '#' || strpbrk(text, " \t\"\\") != NULL) {
+	if (text[0] == '\0' || text[0] == '#' || strpbrk(text, " \t\"\\") != NULL ||
+	    policy_text_is_hostile(text)) {
 		put_quoted(writer, text);
 	} else {
 		put(writer, "%s", text);

@@ -86,16 +86,17 @@ static bool read_string(struct policy_parser *parser)
 	size_t i = parser->offset + 1;
 	token->kind = POLICY_TOKEN_STRING;
 	while (i < parser->size_bytes && parser->start[i] != '"') {
-		if (parser->start[i] == '\\') {
-			i++;
-			if (i == parser->size_bytes ||
-			    (parser->start[i] != '"' && parser->start[i] != '\\')) {
-				return policy_parser_error_at(parser, column_of(parser, i - 1),
-				                              "only \\\" and \\\\ may follow a "
-				                              "backslash in quotes");
-			}
+		if (parser->start[i] != '\\') {
+			token->text[token->bytes++] = parser->start[i++];
+			continue;
 		}
-		token->text[token->bytes++] = parser->start[i++];
+		size_t taken = policy_escape_read(parser->start + i, parser->size_bytes - i,
+		                                  token->text, &token->bytes);
+		if (taken == 0) {
+			return policy_parser_error_at(parser, column_of(parser, i),
+			                              POLICY_ESCAPES " in quotes");
+		}
+		i += taken;
 	}
 	if (i == parser->size_bytes) {
 		return policy_token_error(parser, "quotes are not closed");

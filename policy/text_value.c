@@ -4,6 +4,7 @@
 
 #include "base/clock.h"
 #include "base/err.h"
+#include "codec/codec.h"
 #include "policy/parser.h"
 
 static const char *const reserved_names[] = { "any",    "host",   "group", "default",
@@ -248,6 +249,16 @@ bool policy_value_operand(struct policy_parser *parser, struct policy_operand *r
 	return policy_value_group(parser, &operand->name, &operand->group);
 }
 
+/* A name that is not UTF-8, in the form of codec_bytes_format(): another way to write it or another
+ * name in it would match nobody. */
+static bool is_carried(const char *text)
+{
+	char bytes[POLICY_PATH_MAX_BYTES], again[POLICY_PATH_MAX_BYTES + 1];
+	size_t count = 0;
+	return text[0] == ':' && codec_bytes_parse(text, bytes, sizeof(bytes), &count) &&
+	       codec_bytes_format(bytes, count, again, sizeof(again)) && strcmp(again, text) == 0;
+}
+
 bool policy_user_from_text(struct policy_parser *parser, const char *text, uint32_t column,
                            bool in_usergroup, struct policy_user_match *user)
 {
@@ -270,7 +281,8 @@ bool policy_user_from_text(struct policy_parser *parser, const char *text, uint3
 		user->uid = (uint32_t)uid;
 		return true;
 	}
-	if (strpbrk(text, ",:/ ") != NULL) {
+	bool carried = is_carried(text);
+	if (strpbrk(carried ? text + 1 : text, carried ? ":" : ",:/ ") != NULL) {
 		return policy_parser_error_at(parser, column,
 		                              "no user is called \"%.*s\": several make a "
 		                              "usergroup, a uid is a bare number",
@@ -329,7 +341,8 @@ bool policy_value_process(struct policy_parser *parser, bool glob_allowed,
 	if (glob && !glob_allowed) {
 		return policy_token_error(parser, "a pattern is not a process: write one path");
 	}
-	if (text[0] != '/' && strncmp(text, "**", 2) != 0 && strcmp(text, "kernel") != 0) {
+	if (text[0] != '/' && strncmp(text, "**", 2) != 0 && strcmp(text, "kernel") != 0 &&
+	    !(text[1] == '/' && is_carried(text))) {
 		return policy_token_error(parser,
 		                          "process \"%.*s\" must be a full path, \"**\" and a "
 		                          "part of one, or \"kernel\"",

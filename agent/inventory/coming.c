@@ -38,7 +38,7 @@ static json_t *networks_get(docker_t *docker, const json_t *listed)
 }
 
 int coming_look(docker_t *docker, const struct engine_facts *facts, const char *id,
-                struct inventory_change *ret_change)
+                enum inventory_kind kind, struct inventory_change *ret_change)
 {
 	json_t *list = NULL;
 	char path[256];
@@ -55,8 +55,8 @@ int coming_look(docker_t *docker, const struct engine_facts *facts, const char *
 		return ret;
 	}
 	const json_t *listed = json_array_get(list, 0);
-	json_t *networks = networks_get(docker, listed);
-	ret = container_coming_read(listed, networks, facts, ret_change);
+	json_t *networks = kind == INVENTORY_COMING ? networks_get(docker, listed) : NULL;
+	ret = container_listed_read(listed, networks, facts, kind, ret_change);
 	json_decref(networks);
 	json_decref(list);
 	return ret;

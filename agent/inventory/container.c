@@ -192,8 +192,11 @@ static codec_doc_t *endpoint_of(const json_t *inspected, const struct engine_fac
 	codec_doc_set_text(doc, CODEC_ENDPOINT_MANUFACTURER,
 	                   facts->kind == INVENTORY_PODMAN ? "podman" : "docker");
 	add_labels(doc, json_object_get(config, "Labels"));
+	if (change->kind == INVENTORY_STOPPED) {
+		codec_doc_set_text(doc, CODEC_ENDPOINT_STATUS, "stopped");
+	}
 	/* Podman tells a guest's host's as its own. */
-	if (!change->host_network && !change->joined) {
+	if (change->kind != INVENTORY_STOPPED && !change->host_network && !change->joined) {
 		add_addresses(
 			doc,
 			json_object_get(json_object_get(inspected, "NetworkSettings"), "Networks"),
@@ -231,6 +234,25 @@ static struct inventory_change change_of(enum inventory_kind kind, const char *c
 	return change;
 }
 
+static bool is_one_of(const char *word, const char *const *words)
+{
+	for (; *words != NULL; words++) {
+		if (strcmp(word, *words) == 0) {
+			return true;
+		}
+	}
+	return false;
+}
+
+/* It does not run, and it is not on its way out either. */
+static bool is_stopped(const char *state)
+{
+	static const char *const states[] = { "created",    "exited",     "stopped",
+		                              "configured", "restarting", NULL };
+
+	return is_one_of(state, states);
+}
+
 int container_read(const json_t *inspected, const struct engine_facts *facts,
                    struct inventory_change *ret_change)
 {
@@ -247,6 +269,10 @@ int container_read(const json_t *inspected, const struct engine_facts *facts,
 	            strcmp(text_at(state, "Status"), "stopping") == 0;
 	if (runs && change.pid > 0) {
 		change.kind = INVENTORY_UP;
+	} else if (change.pid <= 0 && is_stopped(text_at(state, "Status"))) {
+		change.kind = INVENTORY_STOPPED;
+	}
+	if (change.kind != INVENTORY_DOWN) {
 		change.endpoint = endpoint_of(inspected, facts, &change);
 		if (change.endpoint == NULL) {
 			return PR_ENOMEM;
@@ -292,8 +318,9 @@ static json_t *networks_of(const json_t *networks, const char *container_id)
 	return all;
 }
 
-int container_coming_read(const json_t *listed, const json_t *networks,
-                          const struct engine_facts *facts, struct inventory_change *ret_change)
+int container_listed_read(const json_t *listed, const json_t *networks,
+                          const struct engine_facts *facts, enum inventory_kind kind,
+                          struct inventory_change *ret_change)
 {
 	const char *container_id = text_at(listed, "Id");
 	const char *state = text_at(listed, "State");
@@ -306,7 +333,7 @@ int container_coming_read(const json_t *listed, const json_t *networks,
 	    strcmp(state, "restarting") == 0) {
 		return PR_ENOENT;
 	}
-	if (strcmp(state, "created") != 0 && strcmp(state, "exited") != 0) {
+	if (!is_stopped(state)) {
 		*ret_change = (struct inventory_change){ .kind = INVENTORY_DOWN,
 			                                 .id = pr_uuid_of_container(container_id) };
 		return PR_OK;
@@ -316,7 +343,7 @@ int container_coming_read(const json_t *listed, const json_t *networks,
 	                  name, "Image", text_at(listed, "ImageID"), "Config", "Image",
 	                  text_at(listed, "Image"), "Labels", json_object_get(listed, "Labels"),
 	                  "NetworkSettings", "Networks", networks_of(networks, container_id));
-	struct inventory_change change = change_of(INVENTORY_COMING, container_id, listed);
+	struct inventory_change change = change_of(kind, container_id, listed);
 	if (inspected != NULL) {
 		change.endpoint = endpoint_of(inspected, facts, &change);
 	}
@@ -333,16 +360,6 @@ int container_coming_read(const json_t *listed, const json_t *networks,
 static bool is_id(const char *text)
 {
 	return strlen(text) == 64 && strspn(text, "0123456789abcdef") == 64;
-}
-
-static bool is_one_of(const char *word, const char *const *words)
-{
-	for (; *words != NULL; words++) {
-		if (strcmp(word, *words) == 0) {
-			return true;
-		}
-	}
-	return false;
 }
 
 /* Docker names the container beside the network, Podman in its place. */

@@ -135,6 +135,9 @@ static int list_all(engine_t *engine, docker_t *docker)
 	}
 	json_decref(list);
 	if (ret == PR_OK) {
+		ret = engine_stopped_list(engine, docker);
+	}
+	if (ret == PR_OK) {
 		engine_push(engine, (struct inventory_change){ .kind = INVENTORY_SYNCED });
 	}
 	return ret;
@@ -145,12 +148,13 @@ static int attached_handle(engine_t *engine, docker_t *docker, bool attached, co
 {
 	struct inventory_change change;
 
-	int listed = coming_look(docker, &engine->facts, id, &change);
-	if (listed == PR_OK && attached && change.kind == INVENTORY_COMING) {
-		engine_push(engine, change);
-	} else if (listed == PR_OK) {
-		inventory_change_done(&change);
+	int listed = coming_look(docker, &engine->facts, id,
+	                         attached ? INVENTORY_COMING : INVENTORY_STOPPED, &change);
+	if (listed == PR_OK && (!attached || change.kind == INVENTORY_DOWN)) {
 		engine_container_end(engine, INVENTORY_DOWN, id);
+	}
+	if (listed == PR_OK && change.kind != INVENTORY_DOWN) {
+		engine_push(engine, change);
 	}
 	int ret = networks_refresh(engine, docker);
 	return ret == PR_OK && listed != PR_OK ? engine_container_refresh(engine, docker, id) : ret;

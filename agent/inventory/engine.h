@@ -34,6 +34,7 @@ struct engine {
 	listeners_t *listeners;
 	struct running *running;
 	struct refused refused;
+	bool stopped_said; /* that those that do not run are not all told */
 	uint64_t refreshed_ns;
 	uint64_t followed_wall_ns; /* events since then are news */
 };
@@ -45,6 +46,8 @@ void engine_push(engine_t *engine, struct inventory_change change);
 void engine_container_end(engine_t *engine, enum inventory_kind kind, const char *id);
 /** Ask for one and tell of it; one that cannot be told is left out. */
 int engine_container_refresh(engine_t *engine, docker_t *docker, const char *id);
+/** Tell of those that do not run: the newest INVENTORY_STOPPED_MAX. */
+int engine_stopped_list(engine_t *engine, docker_t *docker);
 /** What no event tells: listeners, and those that could not be told. In a round of looks. */
 int engine_containers_look(engine_t *engine, docker_t *docker, uint64_t now_ns);
 void engine_containers_done(engine_t *engine);

@@ -203,6 +203,66 @@ int engine_container_refresh(engine_t *engine, docker_t *docker, const char *id)
 	return PR_OK;
 }
 
+/* ---- those that do not run ---- */
+
+/* There may be any number of them, with labels of any size: as many as an answer may be long. */
+static int stopped_get(docker_t *docker, json_t **ret_list)
+{
+	char path[256];
+	int ret = PR_ETOOBIG;
+
+	for (unsigned most = INVENTORY_STOPPED_MAX + 1; most > 0 && ret == PR_ETOOBIG; most /= 8) {
+		(void)snprintf(path, sizeof(path),
+		               DOCKER_API "/containers/json?all=1&limit=%u&filters="
+		                          "%%7B%%22status%%22%%3A%%5B%%22created%%22%%2C%%22exited"
+		                          "%%22%%5D%%7D",
+		               most);
+		ret = docker_get(docker, path, ret_list);
+	}
+	return ret;
+}
+
+static void stopped_say(engine_t *engine, const char *why)
+{
+	if (!engine->stopped_said) {
+		log_warn("of the containers at %s that do not run %s", engine->socket_path, why);
+	}
+	engine->stopped_said = true;
+}
+
+int engine_stopped_list(engine_t *engine, docker_t *docker)
+{
+	json_t *list = NULL;
+	struct inventory_change change;
+	char why[128];
+
+	int ret = stopped_get(docker, &list);
+	if (ret == PR_EIO || ret == PR_EMALF || ret == PR_ETOOBIG || ret == PR_ENOENT) {
+		(void)snprintf(why, sizeof(why), "nothing is known: %s", pr_strerror(ret));
+		stopped_say(engine, why);
+		return PR_OK;
+	}
+	if (ret != PR_OK) {
+		return ret;
+	}
+	size_t count = json_array_size(list);
+	if (count > INVENTORY_STOPPED_MAX) {
+		(void)snprintf(why, sizeof(why), "the newest %u alone are told",
+		               INVENTORY_STOPPED_MAX);
+		stopped_say(engine, why);
+		count = INVENTORY_STOPPED_MAX;
+	}
+	for (size_t i = 0; i < count; i++) {
+		if (container_listed_read(json_array_get(list, i), NULL, &engine->facts,
+		                          INVENTORY_STOPPED, &change) == PR_OK &&
+		    change.kind == INVENTORY_STOPPED) {
+			engine_push(engine, change);
+		}
+	}
+	json_decref(list);
+	return PR_OK;
+}
+
 /* ---- what no event tells ---- */
 
 static int containers_look(engine_t *engine, docker_t *docker)

@@ -113,7 +113,8 @@ void container_networks_read(const json_t *list, struct engine_facts *facts);
 enum inventory_engine container_engine_read(const json_t *version);
 /**
  * Read GET /containers/ID/json.
- * @retval PR_OK      @p ret_change is UP or DOWN; namespace and start time are not filled in.
+ * @retval PR_OK      @p ret_change is UP, STOPPED or, if it is going, DOWN; namespace and start
+ *                    time are not filled in.
  * @retval PR_EMALF   Not what the engine's API promises.
  */
 int container_read(const json_t *inspected, const struct engine_facts *facts,
@@ -122,12 +123,14 @@ int container_read(const json_t *inspected, const struct engine_facts *facts,
 /**
  * Read an item of GET /containers/json?all=1, and for each of its networks an object of GET
  * /networks/NAME.
- * @retval PR_OK      @p ret_change is COMING, if it may be about to run; DOWN, if it is going.
+ * @param kind        What one is that does not run: COMING, it may be about to; STOPPED, without
+ *                    addresses.
+ * @retval PR_OK      @p ret_change is @p kind, or DOWN, if it is going.
  * @retval PR_ENOENT  It runs.
  * @retval PR_EMALF   Not what the engine's API promises.
  */
-int container_coming_read(const json_t *listed, const json_t *networks,
-                          const struct engine_facts *facts,
+int container_listed_read(const json_t *listed, const json_t *networks,
+                          const struct engine_facts *facts, enum inventory_kind kind,
                           struct inventory_change *ret_change) _must_check_;
 
 /** What an event of the engine asks for. */
@@ -184,6 +187,6 @@ int docker_events_next(docker_t *docker, int wake_fd, int timeout_ms,
                        json_t **ret_event) _must_check_;
 
 /* coming.c */
-/** What container_coming_read() says of a container now, without waiting for the engine. */
+/** What container_listed_read() says of a container now, without waiting for the engine. */
 int coming_look(docker_t *docker, const struct engine_facts *facts, const char *id,
-                struct inventory_change *ret_change) _must_check_;
+                enum inventory_kind kind, struct inventory_change *ret_change) _must_check_;

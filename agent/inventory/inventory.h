@@ -31,6 +31,7 @@
 #define INVENTORY_RETURN_MS     200 /* for an engine that was there: it may be starting again */
 #define INVENTORY_PODMAN_MAX    8   /* sockets */
 #define INVENTORY_NAMESPACE_MAX 64  /* named ones */
+#define INVENTORY_STOPPED_MAX   500 /* containers of an engine that do not run, the newest */
 #define INVENTORY_SOURCE_MAX    (2 + INVENTORY_PODMAN_MAX)
 #define INVENTORY_NAME_BYTES    64  /* of a named namespace */
 #define INVENTORY_PATH_BYTES    200 /* of its file */
@@ -40,28 +41,30 @@ typedef struct inventory inventory_t;
 enum inventory_engine { INVENTORY_DOCKER, INVENTORY_PODMAN };
 
 enum inventory_kind {
-	INVENTORY_HOST,   /* the host itself, at start and when its addresses or name change */
-	INVENTORY_COMING, /* a container is about to run: it has its name and addresses already */
-	INVENTORY_UP,     /* a container runs, or something about it changed */
-	INVENTORY_DOWN,   /* it stopped; may come back */
-	INVENTORY_GONE,   /* it was removed */
-	INVENTORY_SYNCED, /* listing complete: what the source has not named since is gone */
-	INVENTORY_ENGINE, /* an engine's state changed; see text */
+	INVENTORY_HOST,    /* the host itself, at start and when its addresses or name change */
+	INVENTORY_COMING,  /* a container is about to run: it has its name and addresses already */
+	INVENTORY_UP,      /* a container runs, or something about it changed */
+	INVENTORY_STOPPED, /* a container does not run, and is there */
+	INVENTORY_DOWN,    /* it stopped; may come back, or be removed at once */
+	INVENTORY_GONE,    /* it was removed */
+	INVENTORY_SYNCED,  /* listing complete: what the source has not named since is gone */
+	INVENTORY_ENGINE,  /* an engine's state changed; see text */
 };
 
 struct inventory_change {
 	enum inventory_kind kind;
 	uint8_t source;
-	struct pr_uuid id;     /* of the endpoint */
-	int32_t pid;           /* UP: a process in its network namespace; 0: path names that */
-	uint64_t start_ticks;  /* UP: of pid, field 22 of /proc/PID/stat */
-	uint64_t inode;        /* UP with a path: of the namespace that was seen there */
-	bool host_network;     /* COMING, UP: it lives in the host's namespace */
-	bool joined;           /* COMING, UP: it lives in another's that is not the host's */
-	char container_id[65]; /* COMING, UP: as the engine has it; empty: a named namespace */
+	struct pr_uuid id;    /* of the endpoint */
+	int32_t pid;          /* UP: a process in its network namespace; 0: path names that */
+	uint64_t start_ticks; /* UP: of pid, field 22 of /proc/PID/stat */
+	uint64_t inode;       /* UP with a path: of the namespace that was seen there */
+	bool host_network;    /* COMING, UP, STOPPED: it lives in the host's namespace */
+	bool joined; /* COMING, UP, STOPPED: it lives in another's that is not the host's */
+	char container_id[65]; /* COMING, UP, STOPPED: as the engine has it; empty: a named
+	                          namespace */
 	bool engine_up;        /* ENGINE */
 	bool expected;         /* ENGINE: nobody need be warned */
-	codec_doc_t *endpoint; /* HOST, COMING, UP: an ENDPOINT document, the receiver's */
+	codec_doc_t *endpoint; /* HOST, COMING, UP, STOPPED: an ENDPOINT document, the receiver's */
 	char *path;            /* UP: file of the namespace; the receiver frees it; NULL: by pid */
 	char text[192];        /* ENGINE: what is to be said */
 };

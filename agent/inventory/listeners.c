@@ -289,7 +289,25 @@ static bool known_update(listeners_t *listeners)
 	return fresh;
 }
 
-/* The program's name; a line's words are parted by blanks. */
+/* The program's name, exactly; cut between characters where it is too long. */
+static void process_name(char *path, char process[static PROCESS_BYTES])
+{
+	static const char deleted[] = " (deleted)";
+	char *slash = strrchr(path, '/');
+	char *name = slash != NULL ? slash + 1 : path;
+	size_t length = strlen(name);
+
+	if (length >= sizeof(deleted) &&
+	    strcmp(name + length - (sizeof(deleted) - 1), deleted) == 0) {
+		length -= sizeof(deleted) - 1;
+	}
+	while (!codec_bytes_format(name, length, process, PROCESS_BYTES)) {
+		do {
+			length--;
+		} while (length > 0 && ((unsigned char)name[length] & 0xc0) == 0x80);
+	}
+}
+
 static void process_read(int folder, char process[static PROCESS_BYTES])
 {
 	char path[PATH_MAX];
@@ -300,13 +318,7 @@ static void process_read(int folder, char process[static PROCESS_BYTES])
 		return;
 	}
 	path[got] = '\0';
-	const char *slash = strrchr(path, '/');
-	(void)snprintf(process, PROCESS_BYTES, "%.*s", PROCESS_BYTES - 1,
-	               slash != NULL ? slash + 1 : path);
-	process[strcspn(process, " ")] = '\0'; /* also of "httpd (deleted)" */
-	for (char *c = process; *c != '\0'; c++) {
-		*c = (unsigned char)*c < 0x21 || *c == 0x7f ? '_' : *c;
-	}
+	process_name(path, process);
 }
 
 static void descriptor_look(listeners_t *listeners, int process, pid_t pid, int folder,

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "agent/keeper/owner_internal.h"
+#include "codec/codec.h"
 
 #define PASSWD_BYTES 262144
 #define MOUNTS_BYTES 65536
@@ -58,9 +59,8 @@ static void name_here(owner_t *owner, uint32_t uid, char ret_name[static 33])
 	if (fd >= 0 && passwd_read(owner, fd, uid, ret_name)) {
 		return;
 	}
-	if (getpwuid_r(uid, &entry, buffer, sizeof(buffer), &found) == 0 && found != NULL &&
-	    strlen(entry.pw_name) <= 32) {
-		(void)snprintf(ret_name, 33, "%s", entry.pw_name);
+	if (getpwuid_r(uid, &entry, buffer, sizeof(buffer), &found) == 0 && found != NULL) {
+		(void)codec_bytes_format(entry.pw_name, strlen(entry.pw_name), ret_name, 33);
 	}
 }
 

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "agent/keeper/owner_parse.h"
+#include "codec/codec.h"
 
 #define STAT_FIELD_START 22
 #define NAME_BYTES       33
@@ -233,19 +234,7 @@ bool owner_mounts_risky(const char *text)
 	return false;
 }
 
-/* No control characters, and short enough to be told whole, for cut it would be the name of another
- * user: else such a line is passed over. */
-static bool name_good(const char *text, size_t length)
-{
-	for (size_t i = 0; i < length; i++) {
-		if ((unsigned char)text[i] <= ' ' || text[i] == 0x7f) {
-			return false;
-		}
-	}
-	return length > 0 && length < NAME_BYTES;
-}
-
-/* name:password:uid:... */
+/* name:password:uid:... A name too long is passed over: cut, it would be that of another user. */
 bool owner_passwd_find(const char *text, size_t size_bytes, uint32_t uid, char ret_name[static 33])
 {
 	const char *end = text + size_bytes;
@@ -266,10 +255,8 @@ bool owner_passwd_find(const char *text, size_t size_bytes, uint32_t uid, char r
 			number = number * 10 + (uint64_t)(*at - '0');
 		}
 		if (digits && at < line_end && at > password_end + 1 && number == uid &&
-		    name_good(text, (size_t)(name_end - text))) {
-			size_t length = (size_t)(name_end - text);
-			memcpy(ret_name, text, length);
-			memset(ret_name + length, 0, NAME_BYTES - length);
+		    name_end > text &&
+		    codec_bytes_format(text, (size_t)(name_end - text), ret_name, NAME_BYTES)) {
 			return true;
 		}
 		text = line_end + 1;

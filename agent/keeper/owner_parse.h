@@ -41,7 +41,10 @@ bool owner_mounts_risky(const char *text);
 
 /* ---- password files ---- */
 
-/** Name of @p uid in a password file; false: not there. Names longer than 32 bytes are cut. */
+/**
+ * Name of @p uid in a password file, by codec_bytes_format(); one that does not fit is passed over.
+ * False: there is none, and @p ret_name is empty or as it was.
+ */
 bool owner_passwd_find(const char *text, size_t size_bytes, uint32_t uid, char ret_name[static 33]);
 
 /* ---- sock_diag ---- */

@@ -26,12 +26,13 @@ formula='=HYPERLINK("http://192.0.2.1","x")'
 dots='../../../etc/passwd'
 large=$(head -c 65536 /dev/zero | tr '\0' z)
 mkdir -p "$lib_data/programs"
-names=("$esc" "$bidi" "$hidden" "=1+1|x" "@SUM(A1)" "$(head -c 250 /dev/zero | tr '\0' n)")
+binary=$'100%\xff\xfe'
+names=("$esc" "$bidi" "$hidden" "$binary" "=1+1 |x" "@SUM(A1)" "$(head -c 250 /dev/zero | tr '\0' n)")
 for name in "${names[@]}"; do
 	cp "$lib_data/port_log" "$lib_data/programs/$name"
 done
-printf 'root:x:0:0::/:/bin/sh\n%s:x:2001:1::/:\n%s:x:2002:1::/:\n%s:x:2003:1::/:\n%s:x:2004:1::/:\n' \
-	"$esc" "$bidi" "=2+3" "$(head -c 300 /dev/zero | tr '\0' u)" >"$lib_data/passwd"
+printf '%s:x:%d:1::/:/bin/sh\n' root 0 "$esc" 2001 "$bidi" 2002 "=2+3" 2003 \
+	"$(head -c 300 /dev/zero | tr '\0' u)" 2004 "$binary" 2005 >"$lib_data/passwd"
 
 lib_engine srv
 lib_docker srv network create --subnet 172.18.0.0/16 net >/dev/null
@@ -113,20 +114,39 @@ ok $? "the agent lives"
 
 lib_spawn server nsenter --net="/run/netns/prt-$lib_name-fake" "$lib_data/port_log" serve 9001
 lib_until 5 lib_observed evil
+# open_by UID NAME: a connection; Docker's command cannot say a name that is not UTF-8
+open_by() {
+	local program="/programs/$2"
+
+	[ "$2" = "$binary" ] && program="/programs/100%*"
+	lib_docker srv exec -u "$1" evil /bin/sh -c 'IFS=; for one in $0; do exec "$one" open 192.168.7.3 9001 0 1; done' \
+		"$program" >>"$lib_data/opened" 2>&1
+}
 uid=2001
 for name in "${names[@]}"; do
-	lib_docker srv exec -u $uid evil "/programs/$name" open 192.168.7.3 9001 0 1 >>"$lib_data/opened" 2>&1
-	uid=$((uid < 2004 ? uid + 1 : 2001))
+	open_by $uid "$name"
+	uid=$((uid < 2005 ? uid + 1 : 2001))
 done
 cat >"$lib_data/policy" <<-'END'
 	mode observe default
 	group evil select label.esc * kind container
+	rule 8 allow from evil to any tcp/9001 process "/programs/\x1b[2J\x1b[31mred"
+	rule 9 allow from evil to any tcp/9001 process :/programs/100%25%FF%FE
 	rule 10 allow from evil to any tcp/9001
 END
 lib_pr policy commit -m "$esc$bidi" "$lib_data/policy" >"$lib_data/commit.out" 2>&1
 ok $? "a commit for a reason like that"
+sleep 1
+for name in "$esc" "$binary" "$bidi"; do
+	open_by 2001 "$name"
+done
 lib_pr quarantine evil --reason "$bidi$lines" >"$lib_data/quarantine.out" 2>&1
 sleep 1.5
+
+lib_docker srv exec -d evil "/programs/$esc" serve 9100
+lib_docker srv exec -d evil "/programs/=1+1 |x" serve 9101
+listens() { lib_pr show evil --json 2>/dev/null | grep -q '"service":"tcp/9100"'; }
+lib_until 6 listens
 
 # --- every output ---
 
@@ -179,6 +199,8 @@ ok $? "nor does any log: $(head -n 1 "$lib_data/inert.out")"
 
 lib_pr show evil --json >"$lib_data/evil.json" 2>/dev/null
 lib_pr events 'dst.port:9001' -n 100 --json >"$lib_data/events.json" 2>/dev/null
+lib_pr events 'dst.port:9001 reporter:initiator rule:8,9,10' -n 100 --json >"$lib_data/later.json" 2>/dev/null
+lib_pr events 'process:"/programs/\x1b[2J\x1b[31mred"' --json >"$lib_data/asked.json" 2>/dev/null
 lib_pr users --json >"$lib_data/users.json" 2>/dev/null
 lib_pr hosts --json >"$lib_data/hosts.json" 2>/dev/null
 lib_pr audit --json >"$lib_data/audit.json" 2>/dev/null
@@ -194,13 +216,26 @@ exactly() { # exactly TEXT PYTHON-CONDITION: over the words above as a list
 }
 exactly "labels" "{f'esc={esc}', f'bidi={bidi}', f'hidden={hidden}', f'lines={lines}', f'formula={formula}',
 	f'dots={dots}', 'large=' + 'z' * 65536, f'{esc}=key'} <= set(read('evil')[0]['labels'])"
+exactly "programs that listen" "{esc, '=1+1 |x'} <= {x['process'] for x in read('evil')[0]['listeners']}"
 exactly "host's name" "any(x['name'] == 'fake' + bidi for x in read('hosts'))"
-exactly "programs" "{'/programs/' + x for x in (bidi, hidden, '=1+1|x', '@SUM(A1)')} <=
+exactly "programs" "{'/programs/' + x for x in (esc, bidi, hidden, '=1+1 |x', '@SUM(A1)')} <=
 	{(x['process'] or {}).get('exe') for x in read('events')}"
-exactly "a program with control characters, or a path too long: by a digest" \
-	"2 <= len([x for x in read('events') if ((x['process'] or {}).get('exe') or '').startswith('#')])"
-exactly "users" "{bidi, '=2+3'} <= {(x['user'] or {}).get('name') for x in read('events')} and
-	{bidi, '=2+3'} <= {x.get('user') for x in read('users')}"
+exactly "a program whose name is not UTF-8: byte by byte" \
+	"':/programs/100%25%FF%FE' in {(x['process'] or {}).get('exe') for x in read('events')}"
+exactly "a path too long: by a digest" \
+	"{'#'} == {x['process']['exe'][0] for x in read('events') if x['process'] and x['process']['exe']
+	and len(x['process']['exe']) == 37 and '/' not in x['process']['exe']}"
+exactly "events are found by such a path" "{'/programs/' + esc} == {x['process']['exe'] for x in read('asked')}"
+exactly "users" "{esc, bidi, '=2+3', ':100%25%FF%FE'} <= {(x['user'] or {}).get('name') for x in read('events')} and
+	{esc, bidi, '=2+3', ':100%25%FF%FE'} <= {x.get('user') for x in read('users')}"
+exactly "rules by such paths decided for those, and for no others" \
+	"{('/programs/' + esc, 8), (':/programs/100%25%FF%FE', 9), ('/programs/' + bidi, 10)} ==
+	{((x['process'] or {}).get('exe'), x['rule']) for x in read('later')}"
+grep -qiF 'u001b[2J\u001b[31mred"' "$lib_data/events.json" && ! grep -q "$(printf '\033')" "$lib_data/events.json"
+ok $? "JSON says an escape character as RFC 8259 wants it"
+grep -qF '\x1b[2J\x1b[31mred' "$lib_data/shown"/*.events &&
+	grep -qF '/programs/\x1b[2J\x1b[31mred' "$lib_data/shown"/*.users
+ok $? "the tables show it inert: $(grep -hoF '/programs/\x1b[2J\x1b[31mred' "$lib_data/shown"/*.users | head -n 1)"
 exactly "reasons" "any(esc + bidi in json.dumps(x, ensure_ascii=False).encode().decode('unicode_escape', 'ignore')
 	or esc + bidi in [str(v) for v in x.values()] for x in read('audit'))"
 # --- an agent that reports what is not its own ---

@@ -244,7 +244,13 @@ stopped() { lib_pr hosts --json | grep '"name": *"keeper"' | grep -q '"status": 
 within "$(took stopped)" 1000 "stopped: hosts says so"
 in_group tier keeper
 ok $? "and it stays in its group: it can be started again"
-lib_docker srv rm keeper >/dev/null
+lib_docker srv create --name never -l tier=back prt-busybox true >/dev/null
+lib_stop agent-srv
+lib_agent_run srv
+never() { lib_pr hosts --json | grep '"name": *"never"' | grep -q '"status": *"stopped"'; }
+lib_until 5 never && stopped && in_group tier keeper && lib_until 5 lib_enforced shop_front_1
+ok $? "the same after the agent began anew; so is one that never ran"
+lib_docker srv rm keeper never >/dev/null
 within "$(took not_in_group tier keeper)" 1000 "removed: out of its group"
 lib_docker srv run -d --network shop_net --name client-last prt-busybox sleep 1000 >/dev/null
 asks client-last last

@@ -137,6 +137,14 @@ static void up(uint8_t number, int32_t pid, uint64_t start_ticks, const char *na
 	     name);
 }
 
+static void stopped(uint8_t number, const char *name)
+{
+	tell((struct inventory_change){ .kind = INVENTORY_STOPPED,
+	                                .source = 1,
+	                                .id = id_of(number) },
+	     name);
+}
+
 static void down(uint8_t number, enum inventory_kind kind)
 {
 	tell((struct inventory_change){ .kind = kind, .id = id_of(number) }, NULL);
@@ -209,6 +217,23 @@ static void test_containers(void)
 	     "again");
 	down(4, INVENTORY_DOWN);
 	ok(happened("say again ''; stopped 4; "), "about to run, but its start failed");
+	stopped(5, "old");
+	ok(happened("say old ''; ") && book_count(book) == 1 &&
+	           !book_container(book, &(struct pr_uuid){ { [0] = 0x70, [15] = 5 } }, &container),
+	   "one that does not run is said, and is nobody's process");
+	tell((struct inventory_change){ .kind = INVENTORY_COMING, .source = 1, .id = id_of(5) },
+	     "old");
+	ok(happened("stopped 5; say old ''; ") && book_count(book) == 2,
+	   "about to run: as new as one that nobody knew");
+	up(5, 50, 500, "old");
+	ok(happened("say old ''; watch 5 observe pid 50.500; "), "then it runs");
+	stopped(5, "old");
+	ok(happened("forget 5; say old ''; "), "stopped: no longer watched, still said");
+	up(5, 51, 510, "old");
+	ok(happened("stopped 5; say old ''; watch 5 observe pid 51.510; "), "and up again");
+	stopped(5, "old");
+	down(5, INVENTORY_GONE);
+	ok(happened("forget 5; say old ''; removed 5; ") && book_count(book) == 1, "removed");
 	down(9, INVENTORY_DOWN);
 	ok(happened(""), "one that nobody knew stops: nothing");
 	down(1, INVENTORY_DOWN);
@@ -221,6 +246,7 @@ static void test_listing(void)
 	up(2, 20, 200, "a");
 	up(3, 30, 300, "b");
 	up(4, 40, 400, "c");
+	stopped(5, "d");
 	journal[0] = '\0';
 	synced(1);
 	ok(happened("") && book_count(book) == 4, "all named: the host's part is missing");
@@ -234,7 +260,7 @@ static void test_listing(void)
 	up(3, 30, 300, "b");
 	ok(happened("say b ''; "), "one is still there");
 	synced(1);
-	ok(happened("forget 4; stopped 4; forget 2; stopped 2; complete; "),
+	ok(happened("stopped 5; forget 4; stopped 4; forget 2; stopped 2; complete; "),
 	   "the others have gone meanwhile");
 	ok(book_count(book) == 2, "host and one remain: %zu", book_count(book));
 	for (uint8_t i = 10; i < 210; i++) {

@@ -78,6 +78,52 @@ static void test_running(const struct engine_facts *facts)
 	ok(change.endpoint == NULL, "done frees the document");
 }
 
+#define LISTED(state)                                                                            \
+	"{\"Id\":\"" ID "\",\"Names\":[\"/web\"],\"Image\":\"nginx:1\",\"State\":\"" state "\"," \
+	"\"ImageID\":\"sha256:5c0\",\"Labels\":{\"com.docker.compose.service\":\"web\"},"        \
+	"\"HostConfig\":{\"NetworkMode\":\"appnet\"}}"
+
+/* Known by name, image and labels, without an address, from the list or an inspection. */
+static void is_stopped(int ret, struct inventory_change *change, const char *what)
+{
+	const codec_doc_t *doc = change->endpoint;
+
+	ok(ret == PR_OK && change->kind == INVENTORY_STOPPED && change->pid == 0 &&
+	           strcmp(change->container_id, ID) == 0 &&
+	           strcmp(codec_doc_text(doc, CODEC_ENDPOINT_STATUS), "stopped") == 0 &&
+	           strcmp(codec_doc_text(doc, CODEC_ENDPOINT_NAME), "web") == 0 &&
+	           strcmp(codec_doc_text(doc, CODEC_ENDPOINT_IMAGE), "nginx:1") == 0 &&
+	           codec_doc_count(doc, CODEC_ENDPOINT_LABELS) == 1 &&
+	           codec_doc_count(doc, CODEC_ENDPOINT_ADDRESSES) == 0,
+	   "%s is there, stopped, without an address", what);
+	inventory_change_done(change);
+}
+
+#define INSPECTED(state)                                                                          \
+	"{\"Id\":\"" ID "\",\"Name\":\"/web\",\"State\":{\"Running\":false,\"Pid\":0,\"Status\":" \
+	"\"" state "\"},\"Config\":{\"Image\":\"nginx:1\",\"Labels\":{\"a\":\"b\"}},"             \
+	"\"NetworkSettings\":{\"Networks\":{\"appnet\":{\"NetworkID\":\"" NET "\",\"IPAddress\":" \
+	"\"172.30.0.2\",\"IPPrefixLen\":24}}}}"
+
+static void test_stopped(const struct engine_facts *facts)
+{
+	struct inventory_change change;
+
+	int ret = read_text(INSPECTED("exited"), facts, &change);
+	is_stopped(ret, &change, "one that has ended");
+	ret = read_text(INSPECTED("created"), facts, &change);
+	is_stopped(ret, &change, "one that never ran");
+	ret = read_text(INSPECTED("restarting"), facts, &change);
+	is_stopped(ret, &change, "one that waits for its engine to start it again");
+	ok(read_text(INSPECTED("removing"), facts, &change) == PR_OK &&
+	           change.kind == INVENTORY_DOWN && change.endpoint == NULL,
+	   "one that is being removed is down");
+	json_t *listed = json_loads(LISTED("exited"), 0, NULL);
+	ret = container_listed_read(listed, NULL, facts, INVENTORY_STOPPED, &change);
+	is_stopped(ret, &change, "one of the list");
+	json_decref(listed);
+}
+
 static void test_others(const struct engine_facts *facts)
 {
 	struct inventory_change change;
@@ -85,7 +131,8 @@ static void test_others(const struct engine_facts *facts)
 	ok(read_text("{\"Id\":\"" ID "\",\"State\":{\"Running\":false,\"Pid\":0}}", facts,
 	             &change) == PR_OK &&
 	           change.kind == INVENTORY_DOWN && change.endpoint == NULL,
-	   "stopped container is down");
+	   "one that does not run, and is not said to be there, is down");
+	test_stopped(facts);
 	ok(read_text("{\"Id\":\"" ID "\",\"State\":{\"Running\":true,\"Pid\":5},"
 	             "\"HostConfig\":{\"NetworkMode\":\"host\"}}",
 	             facts, &change) == PR_OK &&
@@ -102,17 +149,12 @@ static int read_coming(const char *listed_text, const char *networks_text,
 {
 	json_t *listed = json_loads(listed_text, 0, NULL);
 	json_t *networks = json_loads(networks_text, 0, NULL);
-	int ret = container_coming_read(listed, networks, facts, ret_change);
+	int ret = container_listed_read(listed, networks, facts, INVENTORY_COMING, ret_change);
 
 	json_decref(listed);
 	json_decref(networks);
 	return ret;
 }
-
-#define LISTED(state)                                                                            \
-	"{\"Id\":\"" ID "\",\"Names\":[\"/web\"],\"Image\":\"nginx:1\",\"State\":\"" state "\"," \
-	"\"ImageID\":\"sha256:5c0\",\"Labels\":{\"com.docker.compose.service\":\"web\"},"        \
-	"\"HostConfig\":{\"NetworkMode\":\"appnet\"}}"
 
 /* About to run: the same document as when it runs, made of other answers. */
 static void test_coming(const struct engine_facts *facts)
@@ -162,7 +204,8 @@ static void test_coming(const struct engine_facts *facts)
 	           PR_EMALF,
 	   "no name");
 	ok(read_coming("{}", "{}", facts, &coming) == PR_EMALF, "nothing");
-	ok(container_coming_read(NULL, NULL, facts, &coming) == PR_EMALF, "no answer");
+	ok(container_listed_read(NULL, NULL, facts, INVENTORY_COMING, &coming) == PR_EMALF,
+	   "no answer");
 }
 
 static enum container_news news_of(const char *text, char id[static 65])

@@ -250,8 +250,12 @@ static void test_broken(void)
 	program_put(4, 20, NAMES("evil\n\x1b[31m\0tmp"), "", 0);
 	entry_put(0, &flow, 42)->program_id = 20;
 	bool known = find(&flow, &found);
-	ok(known && found.exe[0] == '#', "a name with control bytes: its digest, %s",
-	   known ? found.exe : "none");
+	ok(known && strcmp(found.exe, "/tmp/evil\n\x1b[31m") == 0,
+	   "a name with control bytes: exactly");
+	program_put(4, 21, NAMES("evil\xff\0tmp"), "", 0);
+	entry_put(0, &flow, 42)->program_id = 21;
+	ok(find(&flow, &found) && strcmp(found.exe, ":/tmp/evil%FF") == 0,
+	   "a name that is not UTF-8: in the form that comes back");
 }
 
 static void test_sockets(void)

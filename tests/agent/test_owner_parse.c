@@ -72,6 +72,12 @@ static void test_texts(void)
 			      "www-data:x:33:33:www:/var/www:/usr/sbin/nologin\n"
 			      "much:x:4294967300:1::/:\n"
 			      "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa:x:8:8::/:\n"
+			      "e\x1b[2J\tx y:x:10:1::/:\n"
+			      "r\xe2\x80\xaetoor:x:11:1::/:\n"
+			      "an\xff%:x:12:1::/:\n"
+			      ":%41:x:13:1::/:\n"
+			      "\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff:x:14:1::/:\n"
+			      "nul\0l:x:15:1::/:\n"
 			      "last:x:9";
 
 	ok(owner_passwd_find(passwd, sizeof(passwd) - 1, 33, name) && strcmp(name, "www-data") == 0,
@@ -84,6 +90,23 @@ static void test_texts(void)
 	   "no name, a number that overflows, no such user, a cut line, an empty file");
 	ok(!owner_passwd_find(passwd, sizeof(passwd) - 1, 8, name),
 	   "a name too long is none: cut, it would be another user's");
+
+	static const struct {
+		uint32_t uid;
+		const char *name;
+	} odd[] = {
+		{ 10, "e\x1b[2J\tx y" },
+		{ 11, "r\xe2\x80\xaetoor" },
+		{ 12, ":an%FF%25" },
+		{ 13, NULL },
+		{ 14, NULL },
+		{ 15, ":nul%00l" },
+	};
+	for (size_t i = 0; i < sizeof(odd) / sizeof(odd[0]); i++) {
+		bool found = owner_passwd_find(passwd, sizeof(passwd) - 1, odd[i].uid, name);
+		ok(found == (odd[i].name != NULL) && (!found || strcmp(name, odd[i].name) == 0),
+		   "user %u, of an odd name, is told exactly or not at all", odd[i].uid);
+	}
 
 	ok(owner_uid_map("         0     100000      65536\n", 100033) == 33 &&
 	           owner_uid_map("         0          0 4294967295\n", 1000) == 1000 &&

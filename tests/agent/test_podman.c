@@ -131,7 +131,9 @@ static void test_containers(void)
 	   "asked to stop, its process still at work: up");
 	inventory_change_done(&change);
 	ok(container_read(said("stopped"), &facts, &change) == PR_OK &&
-	           change.kind == INVENTORY_DOWN && change.endpoint == NULL,
+	           change.kind == INVENTORY_STOPPED &&
+	           codec_doc_count(change.endpoint, CODEC_ENDPOINT_ADDRESSES) == 0 &&
+	           strcmp(codec_doc_text(change.endpoint, CODEC_ENDPOINT_STATUS), "stopped") == 0,
 	   "stopped");
 	inventory_change_done(&change);
 }

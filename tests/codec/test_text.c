@@ -2,6 +2,7 @@
 
 /* Paths that fit and that do not; enumeration names; the table itself. */
 
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/err.h"
@@ -28,10 +29,71 @@ static void test_paths(void)
 	longest[128] = 'c';
 	codec_path_set(other, sizeof(other), longest);
 	ok(strcmp(text, other) != 0, "another path gives another");
-	codec_path_set(text, sizeof(text), "/tmp/a\nb");
-	ok(text[0] == '#', "a path with a line end becomes a UUID");
-	codec_path_set(text, sizeof(text), "/tmp/\xff");
-	ok(text[0] == '#', "a path that is not UTF-8 becomes a UUID");
+	codec_path_set(text, sizeof(text), "/tmp/\x1b[2J\n");
+	ok(strcmp(text, "/tmp/\x1b[2J\n") == 0, "control characters stay as they are");
+	codec_path_set(text, sizeof(text), "/tmp/100%\xff");
+	ok(strcmp(text, ":/tmp/100%25%FF") == 0, "what is not UTF-8 is told byte by byte");
+	codec_path_set(text, sizeof(text), ":/tmp/%FF");
+	codec_path_set(other, sizeof(other), "#5f0c0000-0000-0000-0000-000000000000");
+	ok(strcmp(text, "::/tmp/%25FF") == 0 &&
+	           strcmp(other, ":#5f0c0000-0000-0000-0000-000000000000") == 0,
+	   "what is no path looks like no other form");
+	memset(longest, 0xff, 50);
+	longest[0] = '/';
+	longest[43] = '\0';
+	codec_path_set(text, sizeof(text), longest);
+	ok(text[0] == ':' && strlen(text) == 128, "43 bytes, 42 of them not UTF-8, fit");
+	longest[43] = 'a';
+	longest[44] = '\0';
+	codec_path_set(text, sizeof(text), longest);
+	ok(text[0] == '#', "one more is a UUID");
+}
+
+static int compare(const void *a, const void *b)
+{
+	return strcmp(a, b);
+}
+
+/* Of all sequences of these, no two have one text, and each comes back. */
+static void test_bytes(void)
+{
+	static const char letters[] = {
+		'a', ':', '%', '4', '1', '\xff', '\xc2', '\x85', '\0', '\n'
+	};
+	static char texts[11111][16];
+	char bytes[4], back[4];
+	size_t texts_count = 0, count;
+	bool good = true, unique = true;
+
+	for (size_t length = 0, many = 1; length <= 4; length++, many *= sizeof(letters)) {
+		for (size_t number = 0; number < many; number++) {
+			size_t rest = number;
+			for (size_t i = 0; i < length; i++, rest /= sizeof(letters)) {
+				bytes[i] = letters[rest % sizeof(letters)];
+			}
+			char *text = texts[texts_count++];
+			good &= codec_bytes_format(bytes, length, text, sizeof(texts[0]));
+			good &= codec_bytes_parse(text, back, sizeof(back), &count) &&
+			        count == length && memcmp(back, bytes, length) == 0;
+		}
+	}
+	qsort(texts, texts_count, sizeof(texts[0]), compare);
+	for (size_t i = 1; i < texts_count; i++) {
+		unique &= strcmp(texts[i - 1], texts[i]) != 0;
+	}
+	ok(good && texts_count == 11111, "any bytes come back from their text");
+	ok(unique, "and no others have it");
+	ok(codec_bytes_format("an\xc3\xa4", 4, texts[0], 5) &&
+	           strcmp(texts[0], "an\xc3\xa4") == 0 &&
+	           !codec_bytes_format("anna", 4, texts[0], 4) && texts[0][0] == '\0' &&
+	           codec_bytes_format("a\xff", 2, texts[0], 6) && strcmp(texts[0], ":a%FF") == 0 &&
+	           !codec_bytes_format("a\xff", 2, texts[0], 5) && texts[0][0] == '\0',
+	   "what does not fit has none");
+	ok(!codec_bytes_parse(":%4", back, 4, &count) &&
+	           !codec_bytes_parse(":%ff", back, 4, &count) &&
+	           !codec_bytes_parse("12345", back, 4, &count) &&
+	           codec_bytes_parse("%4", back, 4, &count) && count == 2,
+	   "no such form, more than there is room for; without the mark all is itself");
 }
 
 static void test_enums(void)
@@ -108,6 +170,7 @@ static void test_table(void)
 int main(void)
 {
 	test_paths();
+	test_bytes();
 	test_enums();
 	test_event_texts();
 	test_table();

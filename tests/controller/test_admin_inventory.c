@@ -201,6 +201,24 @@ static void test_gone(void)
 	           strcmp(codec_doc_text(stopped, CODEC_ENDPOINT_STATUS), "stopped") == 0 &&
 	           codec_doc_count(stopped, CODEC_ENDPOINT_ADDRESSES) == 0,
 	   "stopped: known, without addresses");
+	hello(&beta, &beta.id);
+	(void)host_say(&beta, "192.0.2.2");
+	codec_doc_t *ask = container_doc(&beta, "moved", "c1");
+	codec_doc_set_text(ask, CODEC_ENDPOINT_STATUS, "stopped");
+	say(&beta, ask);
+	(void)inventory_end(&beta, true);
+	stopped = endpoint_get("moved");
+	ok(stopped != NULL &&
+	           strcmp(codec_doc_text(stopped, CODEC_ENDPOINT_STATUS), "stopped") == 0 &&
+	           codec_doc_count(stopped, CODEC_ENDPOINT_ADDRESSES) == 0,
+	   "its agent begins anew and says that it is stopped: the same");
+	ask = container_doc(&beta, "moved", "c1");
+	codec_doc_set_text(ask, CODEC_ENDPOINT_STATUS, "revoked");
+	say(&beta, ask);
+	(void)inventory_end(&beta, false);
+	stopped = endpoint_get("moved");
+	ok(stopped != NULL && strcmp(codec_doc_text(stopped, CODEC_ENDPOINT_STATUS), "active") == 0,
+	   "no other status is an agent's to say");
 	gone(&beta, "c1", true);
 	ok(endpoint_get("moved") == NULL, "removed: gone");
 	gone(&beta, "c1", true);

@@ -25,14 +25,15 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size_bytes)
 	if (container_event_read(json, facts.kind, id) == CONTAINER_GONE && strlen(id) != 64) {
 		abort();
 	}
-	if (container_coming_read(json, json, &facts, &change) == PR_OK) {
-		if ((change.kind == INVENTORY_COMING) != (change.endpoint != NULL)) {
+	enum inventory_kind kind = size_bytes % 3 == 0 ? INVENTORY_STOPPED : INVENTORY_COMING;
+	if (container_listed_read(json, json, &facts, kind, &change) == PR_OK) {
+		if ((change.kind == kind) != (change.endpoint != NULL)) {
 			abort();
 		}
 		inventory_change_done(&change);
 	}
 	if (container_read(json, &facts, &change) == PR_OK) {
-		if ((change.kind == INVENTORY_UP) != (change.endpoint != NULL) ||
+		if ((change.kind != INVENTORY_DOWN) != (change.endpoint != NULL) ||
 		    (change.kind == INVENTORY_UP && change.pid <= 0)) {
 			abort();
 		}

@@ -63,6 +63,9 @@ static bool fails(const char *rules, enum policy_expect_outcome outcome, uint32_
 	       (outcome == POLICY_EXPECT_OPEN || failure.rule == rule);
 }
 
+#define RULE  "rule 10 allow from web to db tcp/3306 process "
+#define SURE  "expect allow from web to db tcp/3306 process "
+#define NOT   "expect deny from web to db tcp/3306 process "
 #define MYSQL "rule 10 allow from web to db tcp/3306 process /usr/sbin/apache2\n"
 
 static void test_who(void)
@@ -70,6 +73,19 @@ static void test_who(void)
 	ok(holds(MYSQL "expect allow from web to db tcp/3306 process /usr/sbin/apache2\n"),
 	   "what a rule allows");
 	ok(holds(MYSQL "expect deny from web to db tcp/3306 process /bin/sh\n"), "another process");
+	ok(holds(RULE "\"/tmp/\\x1b[2J\"\n" SURE "\"/tmp/\\u{1b}[2J\"\n") &&
+	           holds(RULE "\"/tmp/\\x1b[2J\"\n" NOT "\"/tmp/\\\\x1b[2J\"\n") &&
+	           holds(RULE "\"/tmp/\\\\x1b[2J\"\n" NOT "\"/tmp/\\x1b[2J\"\n"),
+	   "a path with an escape sequence is itself, and not what it is shown as");
+	ok(holds(RULE ":/tmp/%FF\n" SURE ":/tmp/%FF\n") &&
+	           holds(RULE ":/tmp/%FF\n" NOT "/tmp/%FF\n") &&
+	           holds(RULE "/tmp/%FF\n" NOT ":/tmp/%FF\n") &&
+	           holds(RULE "\"/tmp/\\u{ff}\"\n" NOT ":/tmp/%FF\n"),
+	   "a path that is not UTF-8 is itself, and not what its form says");
+	ok(holds(RULE "/tmp/*\n" SURE ":/tmp/%FF\n") &&
+	           holds(RULE ":/tmp/%FF*\n" SURE ":/tmp/%FFa\n") &&
+	           holds(RULE ":/tmp/%FF*\n" NOT "/tmp/a\n"),
+	   "patterns hold for its bytes");
 	ok(holds(MYSQL "expect deny from db to web any\n"), "the other way, whatever the service");
 	ok(holds(MYSQL "expect deny from host hosta to db tcp\n"), "a host, a whole protocol");
 	ok(holds(MYSQL "expect deny from 203.0.113.9 to db tcp/3306\n"), "a stranger's address");

@@ -379,6 +379,12 @@ static const struct {
 	{ "/a/***", "/a/b/c", true, true },
 	{ "/a/*b", "/a/b/b", true, false },
 	{ "**a*b", "a/ab", true, true },
+	{ "/tmp/*", ":/tmp/%FF", false, true },
+	{ "/tmp/%FF", ":/tmp/%FF", false, false },
+	{ ":/tmp/%FF*", ":/tmp/%FFa", true, true },
+	{ ":/tmp/%FF*", "/tmp/%FFa", false, false },
+	{ "**/a", ":/tmp/%FF/a", true, true },
+	{ "/tmp/a?c", ":/tmp/a%FFc", false, true },
 };
 
 /* By trying every way, for comparison. */

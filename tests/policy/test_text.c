@@ -42,6 +42,9 @@ static const char example[] =
 	"rule 45 deny to any any from any to-process /usr/**/x to-user 33 user @admins staged\n"
 	"rule 60 allow from fd00::/8 to ::1 any process kernel\r\n"
 	"rule 70 allow from caf\xc3\xa9 to any tcp expires 2027-01-31T18:30:00Z\n"
+	"rule 80 allow user \"\\x1b[2J\\\"\\\\\" from any to any tcp process \"/a "
+	"\\u{202e}\\x7F\\u{0AD}\"\n"
+	"rule 90 allow user :an%FF%25 from any to any tcp process \":/a b/%FF*\"\n"
 	"expect allow from apache to wordpress_db tcp/3306 process /usr/sbin/apache2\n"
 	"expect deny from any to wordpress_db tcp/22 user root to-user @admins";
 
@@ -57,6 +60,9 @@ static const char *const canonical[] = {
 	" tcp/80 udp icmp icmp/8 icmp6 proto/132 proto/47",
 	"rule 60 allow from fd00::/8 to ::1 any process kernel",
 	"rule 70 allow from caf\xc3\xa9 to any tcp expires 2027-01-31T18:30:00.000Z",
+	"rule 80 allow user \"\\x1b[2J\\\"\\\\\" from any to any tcp process \"/a "
+	"\\u{202e}\\x7f\\u{ad}\"",
+	"rule 90 allow user :an%FF%25 from any to any tcp process \":/a b/%FF*\"",
 };
 
 /* One wrong thing each. */
@@ -197,7 +203,21 @@ static const struct {
 	{ "rule 1 deny from any to any any comment \"x\"y", 1, 44,
 	  "a space must follow the closing quotes" },
 	{ "rule 1 deny from any to any any comment \"\\n\"", 1, 42,
-	  "only \\\" and \\\\ may follow a backslash in quotes" },
+	  "only \\\", \\\\, \\x01 to \\x7f and \\u{1} to \\u{10ffff} may stand in quotes" },
+	{ "rule 1 deny from any to any any comment \"\\xff\"", 1, 42,
+	  "only \\\", \\\\, \\x01 to \\x7f and \\u{1} to \\u{10ffff} may stand in quotes" },
+	{ "rule 1 deny from any to any any comment \"\\x00\"", 1, 42,
+	  "only \\\", \\\\, \\x01 to \\x7f and \\u{1} to \\u{10ffff} may stand in quotes" },
+	{ "rule 1 deny from any to any any comment \"\\u{d800}\"", 1, 42,
+	  "only \\\", \\\\, \\x01 to \\x7f and \\u{1} to \\u{10ffff} may stand in quotes" },
+	{ "rule 1 deny from any to any any comment \"\\u{41\"", 1, 42,
+	  "only \\\", \\\\, \\x01 to \\x7f and \\u{1} to \\u{10ffff} may stand in quotes" },
+	{ "rule 1 deny from any to any any process :/tmp/%41", 1, 41,
+	  "process \":/tmp/%41\" must be a full path, \"**\" and a part of one, or \"kernel\"" },
+	{ "rule 1 deny from any to any any process :tmp/%FF", 1, 41,
+	  "process \":tmp/%FF\" must be a full path, \"**\" and a part of one, or \"kernel\"" },
+	{ "rule 1 deny from any to any any user :an%ff", 1, 38,
+	  "no user is called \":an%ff\": several make a usergroup, a uid is a bare number" },
 	{ "rule 1 deny from any to any any comment=\"x\"", 1, 41,
 	  "quotes inside a word: put the whole value in quotes" },
 	{ "rule 7 deny from any to any any\n# x\nrule 7 allow from any to any any", 3, 1,
