@@ -15,7 +15,9 @@ bool together_look(struct together *together, uint64_t now_ns, uint64_t ran_ns, 
 {
 	uint64_t percent_ns = (now_ns - together->looked_ns) / 100;
 	uint64_t ran = ran_ns - together->ran_ns, waited = waited_ns - together->waited_ns;
-	bool crowded = waited > TOGETHER_CROWDED * percent_ns;
+	bool crowded =
+		waited > TOGETHER_CROWDED * percent_ns ||
+		(waited > TOGETHER_HELD_UP * percent_ns && waited > TOGETHER_HELD_UP_TIMES * ran);
 
 	if (crowded || ran > TOGETHER_CALM * percent_ns) {
 		together->busy_ns = now_ns;

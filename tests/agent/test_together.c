@@ -43,14 +43,16 @@ int main(void)
 	   "looked at ten times a second");
 	ok(!live(&life, 900, 1, 0), "apart at first: the scheduler finds us a place");
 	ok(live(&life, 200, 1, 0), "together after a calm second");
-	ok(live(&life, 3000, 35, 5), "and while there is little to do");
-	ok(live(&life, 3000, 55, 5), "and a little more");
-	ok(!live(&life, 100, 65, 0), "much to do: apart at the next look");
-	ok(!live(&life, 5000, 50, 0), "and so it stays with half as much: no swinging");
+	ok(live(&life, 3000, 50, 30), "and while one connection comes after the other");
+	ok(live(&life, 3000, 70, 45), "and a little more");
+	ok(!live(&life, 100, 80, 0), "much to do: apart at the next look");
+	ok(!live(&life, 5000, 65, 0), "and so it stays with a little less: no swinging");
 	ok(!live(&life, 900, 20, 0) && live(&life, 200, 20, 0), "until a second is calm");
-	ok(!live(&life, 100, 2, 16), "somebody else wants that CPU: apart at once");
-	ok(!live(&life, 5000, 2, 16), "while others have us wait everywhere: apart");
-	ok(live(&life, 1200, 2, 0), "then together");
+	ok(!live(&life, 100, 55, 55), "many wait for that CPU: apart at once");
+	ok(!live(&life, 5000, 50, 70), "and as long as they do");
+	ok(live(&life, 1200, 1, 0), "then together");
+	ok(live(&life, 3000, 0, 1), "a wait now and then is nothing");
+	ok(!live(&life, 100, 2, 5), "little to do, and somebody else holds the CPU: apart at once");
 
 	life = born();
 	(void)live(&life, 1000, 0, 0);
