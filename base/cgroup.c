@@ -162,25 +162,49 @@ static bool is_below(const struct line *process, const struct line *own)
 	       (process->path_length == own->path_length || process->path[own->path_length] == '/');
 }
 
-enum pr_cgroup_place pr_cgroup_compare(const char *own, const char *text)
+/* A hierarchy without controllers of version 1, as systemd has one. */
+static bool is_named(const struct line *line)
 {
-	unsigned int below = 0, compared = 0;
-	struct line mine, line;
+	static const char name[] = "name=";
 
-	while (line_next(&own, false, &mine)) {
-		const char *at = text;
-		while (line_next(&at, true, &line)) {
-			if (same_hierarchy(&mine, &line)) {
-				compared++;
-				below += is_below(&line, &mine);
-				break;
-			}
+	return line->controllers_length >= sizeof(name) - 1 &&
+	       memcmp(line->controllers, name, sizeof(name) - 1) == 0;
+}
+
+struct tally {
+	unsigned int below, compared;
+};
+
+static void tally_add(struct tally *tally, const struct line *own, const char *text)
+{
+	struct line line;
+
+	while (line_next(&text, true, &line)) {
+		if (same_hierarchy(own, &line)) {
+			tally->compared++;
+			tally->below += is_below(&line, own);
+			return;
 		}
 	}
-	if (compared == 0 || (below > 0 && below < compared)) {
+}
+
+/* An engine may leave who enters a container in a named hierarchy where he was (crun exec). */
+enum pr_cgroup_place pr_cgroup_compare(const char *own, const char *text)
+{
+	struct tally named = { 0 }, other = { 0 };
+	struct line mine;
+
+	while (line_next(&own, false, &mine)) {
+		tally_add(is_named(&mine) ? &named : &other, &mine, text);
+	}
+	const struct tally *judge = other.compared > 0 ? &other : &named;
+	if (judge->compared == 0) {
 		return PR_CGROUP_PARTLY;
 	}
-	return below > 0 ? PR_CGROUP_INSIDE : PR_CGROUP_OUTSIDE;
+	if (judge->below == judge->compared) {
+		return PR_CGROUP_INSIDE;
+	}
+	return named.below + other.below > 0 ? PR_CGROUP_PARTLY : PR_CGROUP_OUTSIDE;
 }
 
 void pr_cgroup_shown(const char *own, char *ret_path, size_t size_bytes)

@@ -8,8 +8,10 @@
  * whoever made the groups.
  *
  * A container's groups are those that its first process is in, as far as they carry the container's
- * id; a process is the container's if it is in or below all of them. A group is never taken for a
- * container's because of its name alone. Threads: any. Source: cgroups(7).
+ * id; a process is the container's if it is in or below all of them. Where there are others, a
+ * named hierarchy of version 1 (name=systemd) need not be among these, for crun does not move there
+ * whom it executes in a container; it alone makes nobody the container's. A group is never taken
+ * for a container's because of its name alone. Threads: any. Source: cgroups(7).
  */
 
 #include <stdbool.h>
@@ -21,7 +23,7 @@
 
 enum pr_cgroup_place {
 	PR_CGROUP_OUTSIDE, /* in none of them */
-	PR_CGROUP_INSIDE,  /* in or below all of them */
+	PR_CGROUP_INSIDE,  /* in or below all of them; see above */
 	PR_CGROUP_PARTLY,  /* in some, or they cannot be compared */
 };
 

@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 # Users: a rule on a group of users lets one in and not the other, one on the server's user lets one
 # server be reached and not the other, judged by the servers' own logs; who was seen where is counted,
-# over a kill of the recorder; who is logged in is shown.
+# over a kill of the recorder; who is logged in is shown; users of a container whose engine gives it
+# numbers of its own (--userns-remap).
 . "$(dirname "$0")/lib.sh"
 lib_start users
 
@@ -178,3 +179,50 @@ ok $? "that its file is cut, too"
 no_session() { ! session; }
 lib_until 5 no_session
 ok $? "it goes when the user has logged out"
+
+# --- a container with numbers of its own ---
+remapped_make() { # an engine on rem whose containers' users are 100000 and on
+	lib_host rem 4
+	echo nobody:100000:65536 >"$lib_data/subid"
+	: >"$lib_run/mounts/rem"
+	# shellcheck disable=SC2016
+	unshare --mount="$lib_run/mounts/rem" sh -c \
+		'mount --bind "$1" /etc/subuid && mount --bind "$1" /etc/subgid' subid "$lib_data/subid" ||
+		bail "no /etc/subuid to hide"
+	lib_mounts_rem=$lib_run/mounts/rem
+	lib_engine rem --userns-remap=nobody:nogroup
+	lib_docker rem run -d --name box prt-busybox sleep 1000 >/dev/null || bail "no container"
+	lib_agent rem "$lib_run/rem.docker"
+	lib_until 15 lib_observed box || bail "box is not watched: see $lib_data/agent-rem.log"
+}
+inside() { # USER MARK: of the container, for the page
+	printf 'GET /%s HTTP/1.0\r\n\r\n' "$2" |
+		lib_docker rem exec -i -u "$1" box nc -w 2 192.168.7.2 8000 >/dev/null 2>&1
+}
+user_seen() { # NAME UID VERDICT: the container's end of a connection
+	lib_pr events -n 100 --json 2>/dev/null | python3 -c '
+import json, sys
+sys.exit(not any(e["reporter"] == "initiator" and e["src"]["name"] == "box" and e["verdict"] == sys.argv[3]
+                 and (e["user"]["name"], e["user"]["uid"]) == (sys.argv[1], int(sys.argv[2]))
+                 for e in map(json.loads, sys.stdin)))' "$@"
+}
+# The whole path to an image must be open to the container's root, who is nobody to the machine.
+if ! setpriv --reuid 100000 --regid 100000 --clear-groups test -x "$lib_data"; then
+	skip "--userns-remap: $lib_data is not open to everybody"
+	exit
+fi
+remapped_make
+is "$(awk '{ print $2 }' "/proc/$(lib_docker rem inspect -f '{{.State.Pid}}' box)/uid_map")" 100000 \
+	"a container of an engine with --userns-remap: root is 100000"
+printf 'group box select name box\nmode enforce group box\nrule 40 allow user www from box to ends tcp/8000\n' \
+	>>"$lib_data/policy"
+lib_commit "$lib_data/policy" 'www in the container'
+lib_until 10 lib_enforced box
+inside www box-www
+inside root box-root
+came page box-www
+ok $? "its user www gets the page, by the name in the container"
+! came page box-root
+ok $? "its root does not"
+lib_until 5 user_seen www 100033 allowed && lib_until 5 user_seen root 100000 denied
+ok $? "events have the container's names, and the host's numbers"

@@ -219,12 +219,12 @@ lib_engine() { # lib_engine HOST [dockerd options]
 }
 
 lib_engine_run() { # lib_engine_run HOST [dockerd options]: start it, without waiting for it
-	local host=$1
+	local host=$1 mounts=lib_mounts_$1
 	shift
 	# left by one that was killed: where nobody reaps, it takes its dead containerd for alive
 	rm -f "$lib_run/$host.dockerpid" "$lib_run/$host.exec/containerd/containerd.pid"
 	lib_spawn "dockerd-$host" bash -c ". $lib_build/engine/env; exec \"\$@\"" engine \
-		nsenter --net="/run/netns/prt-$lib_name-$host" dockerd \
+		nsenter ${!mounts:+--mount="${!mounts}"} --net="/run/netns/prt-$lib_name-$host" dockerd \
 		--data-root "$lib_data/$host.engine" --exec-root "$lib_run/$host.exec" \
 		--pidfile "$lib_run/$host.dockerpid" -H "unix://$lib_run/$host.docker" "$@"
 }

@@ -1,7 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include <linux/inet_diag.h>
 #include <linux/netlink.h>
+#include <limits.h>
 #include <netinet/in.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "agent/keeper/owner_parse.h"
@@ -126,6 +129,67 @@ static void test_texts(void)
 	   "elsewhere they do not matter");
 }
 
+/* What follows the line "== NAME FILE" of tests/agent/remapped, up to the next of that kind. */
+static const char *remapped_part(const char *name, const char *part)
+{
+	static char text[4096];
+	char path[PATH_MAX], line[2048], head[64];
+	const char *source = getenv("srcdir");
+	bool here = false;
+
+	text[0] = '\0';
+	(void)snprintf(head, sizeof(head), "== %s %s\n", name, part);
+	(void)snprintf(path, sizeof(path), "%s/tests/agent/remapped",
+	               source != NULL ? source : ".");
+	FILE *file = fopen(path, "re");
+	while (file != NULL && fgets(line, sizeof(line), file) != NULL) {
+		size_t used = strlen(text);
+		if (strncmp(line, "== ", 3) == 0) {
+			here = strcmp(line, head) == 0;
+		} else if (here) {
+			(void)snprintf(text + used, sizeof(text) - used, "%s", line);
+		}
+	}
+	if (file != NULL) {
+		(void)fclose(file);
+	}
+	return text;
+}
+
+/* A container of a dockerd with --userns-remap, as user 33, as /proc showed it to the host. */
+static void remapped_is(const char *container, uint32_t root, const char *why)
+{
+	char name[33] = "";
+	unsigned int uid = 0;
+
+	(void)sscanf(remapped_part(container, "status"), "Uid: %u", &uid);
+	ok(uid == root + 33, "%s: user %u of the host", why, uid);
+	uint32_t inside = owner_uid_map(remapped_part(container, "uid_map"), uid);
+	const char *passwd = remapped_part(container, "passwd");
+	ok(inside == 33 && owner_passwd_find(passwd, strlen(passwd), inside, name) &&
+	           strcmp(name, "www") == 0,
+	   "%s: %u inside, called %s there", why, inside, name);
+	inside = owner_uid_map(remapped_part(container, "uid_map"), root);
+	passwd = remapped_part(container, "passwd");
+	ok(inside == 0 && owner_passwd_find(passwd, strlen(passwd), inside, name) &&
+	           strcmp(name, "root") == 0,
+	   "%s: %u is its root", why, root);
+	const char *mounts = remapped_part(container, "mountinfo");
+	ok(strstr(mounts, " / / ") != NULL && !owner_mounts_risky(mounts),
+	   "%s: its password file may be read", why);
+}
+
+static void test_remapped(void)
+{
+	remapped_is("remapped", 165536, "--userns-remap");
+	remapped_is("of-host", 0, "--userns host beside it");
+	ok(owner_uid_map(remapped_part("remapped", "uid_map"), 0) == UINT32_MAX &&
+	           owner_uid_map(remapped_part("remapped", "uid_map"), 33) == UINT32_MAX &&
+	           owner_uid_map(remapped_part("remapped", "uid_map"), 165536 + 65536) ==
+	                   UINT32_MAX,
+	   "the host's own users are nobody inside");
+}
+
 static void test_diag(void)
 {
 	uint8_t data[512];
@@ -172,6 +236,7 @@ int main(void)
 	test_links();
 	test_raw();
 	test_texts();
+	test_remapped();
 	test_diag();
 	return tap_done();
 }

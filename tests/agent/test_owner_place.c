@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * Whose is a process in a namespace, by its control groups: the table of containers is written
- * here, the texts are what /proc/PID/cgroup would say. tests/base/test_cgroup has the trees of all
- * engines.
+ * here, the texts are what /proc/PID/cgroup would say; and the recorded ones of tests/base/cgroups
+ * as if all of their containers were in the host's namespace.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -11,6 +11,7 @@
 #include "agent/keeper/owner_internal.h"
 #include "base/cgroup.h"
 #include "base/err.h"
+#include "tests/base/cgroup_trees.h"
 #include "tests/tap.h"
 
 #define HOST  0 /* slots */
@@ -207,6 +208,107 @@ static void test_read(void)
 	owner_members_drop(owner, BOX);
 }
 
+/* ------------------------------------------------------------------------- recorded machines */
+
+#define NOBODY SIZE_MAX
+
+static bool tree_noted; /* as eBPF notes it, not as /proc says it */
+
+/* "1:pids:PATH" and "0::PATH", the one being the other where there is version 2 alone. */
+static const char *note_of(const char *text)
+{
+	static char note[PR_CGROUP_TEXT_BYTES];
+	const char *pids = strstr(text, ":pids:");
+	const char *unified = strstr(text, "0::");
+
+	pids = pids != NULL ? pids + strlen(":pids:") : unified + strlen("0::");
+	unified = unified != NULL ? unified + strlen("0::") : "/";
+	(void)snprintf(note, sizeof(note), "1:pids:%.*s\n0::%.*s\n", (int)strcspn(pids, "\n"), pids,
+	               (int)strcspn(unified, "\n"), unified);
+	return note;
+}
+
+static bool tree_is(const char *what, const char *text, const char *wanted)
+{
+	const char *got = whose(HOST, tree_noted ? note_of(text) : text);
+
+	return strcmp(got, wanted) == 0 ||
+	       (printf("# %s instead of %s: %s\n", got, wanted, what), false);
+}
+
+/* Of the container with this number; one that its engine has not named yet is nobody. */
+static const char *tree_number(size_t number, size_t left_out)
+{
+	static char text[24];
+
+	(void)snprintf(text, sizeof(text), "%zu", number + 1);
+	return number == left_out ? "nobody" : text;
+}
+
+static bool tree_process_is(const struct tree *tree, const struct tree_process *process,
+                            size_t left_out)
+{
+	if (strcmp(process->name, "outside") == 0) {
+		return tree_is(process->head, process->text, "main");
+	}
+	if (strcmp(process->name, "stranger") == 0) {
+		/* Where it is a group of systemd's hierarchy alone, eBPF does not note it. */
+		return tree_noted || tree_is(process->head, process->text, "nobody");
+	}
+	for (size_t i = 0; i < tree->container_count; i++) {
+		if (strcmp(process->name, tree->containers[i].name) == 0) {
+			return tree_is(process->head, process->text, tree_number(i, left_out));
+		}
+	}
+	return false;
+}
+
+static bool tree_members_are(const struct tree *tree, size_t left_out)
+{
+	bool good = true;
+
+	for (size_t i = 0; i < tree->container_count; i++) {
+		good &= tree_is(tree->containers[i].name, tree->containers[i].first,
+		                tree_number(i, left_out));
+	}
+	for (size_t i = 0; i < tree->process_count; i++) {
+		good &= tree_process_is(tree, &tree->processes[i], left_out);
+	}
+	return good;
+}
+
+static void tree_member(const struct tree_container *container, size_t number)
+{
+	char own[PR_CGROUP_TEXT_BYTES];
+
+	(void)!pr_cgroup_own(container->first, container->id, own, sizeof(own));
+	member(HOST, (uint8_t)(number + 1), container->id, own);
+}
+
+static void tree_play(const struct tree *tree)
+{
+	for (size_t i = 0; i < tree->container_count; i++) {
+		tree_member(&tree->containers[i], i);
+	}
+	for (int noted = 0; noted < 2; noted++) {
+		tree_noted = noted != 0;
+		ok(tree_members_are(tree, NOBODY), "%s: %zu containers and the host told apart%s",
+		   tree->file, tree->container_count, tree_noted ? ", as eBPF notes it" : "");
+	}
+	for (size_t i = 0; i < tree->container_count; i++) {
+		struct pr_uuid endpoint = id_of((uint8_t)(i + 1));
+		owner_member_remove(owner, &endpoint);
+		tree_noted = false;
+		bool good = tree_members_are(tree, i);
+		tree_noted = true;
+		ok(good && tree_members_are(tree, i),
+		   "%s: %s is not known yet: its processes are nobody's, all else is as before",
+		   tree->file, tree->containers[i].name);
+		tree_member(&tree->containers[i], i);
+	}
+	owner_members_drop(owner, HOST);
+}
+
 int main(void)
 {
 	struct owner_config config;
@@ -225,6 +327,7 @@ int main(void)
 	test_named();
 	test_untold();
 	test_read();
+	ok(trees_each("recorded-", tree_play) >= 6, "recorded machines");
 	owner_destroy(&owner);
 	return tap_done();
 }

@@ -1,114 +1,53 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/*
- * Which container's group is a process in? Texts of /proc/PID/cgroup as engines make them, in
- * tests/base/cgroups/: "container NAME ID" and its first process's lines, then "process NAME: what"
- * (of that container and no other), "process outside: what" or "process partly: what".
- */
-#include <dirent.h>
-#include <limits.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
+/* Which container's group is a process in? */
+#include "tests/base/cgroup_trees.h"
 
-#include "base/cgroup.h"
-#include "base/defs.h"
-#include "tests/tap.h"
+static char owns[TREE_CONTAINERS_MAX][PR_CGROUP_TEXT_BYTES];
 
-#define CONTAINERS_MAX 4
-
-struct container {
-	char name[32], id[PR_CGROUP_ID_BYTES], own[PR_CGROUP_TEXT_BYTES];
-};
-
-struct tree {
-	const char *file;
-	struct container containers[CONTAINERS_MAX];
-	size_t count;
-	/* what is being read */
-	char head[256], text[PR_CGROUP_TEXT_BYTES];
-};
-
-static void container_take(struct tree *tree)
+/* The containers that a process is in, or "partly", or "outside". */
+static const char *place_find(const struct tree *tree, const char *text)
 {
-	struct container *container = &tree->containers[tree->count++];
+	static char got[256];
+	bool partly = false;
 
-	ok(sscanf(tree->head, "container %31s %64s", container->name, container->id) == 2 &&
-	           pr_cgroup_own(tree->text, container->id, container->own, sizeof(container->own)),
-	   "%s: groups of %s", tree->file, container->name);
-}
-
-static void process_take(const struct tree *tree)
-{
-	char wanted[32] = "", got[64] = "outside";
-
-	(void)sscanf(tree->head, "process %31[^:]", wanted);
-	for (size_t i = 0; i < tree->count; i++) {
-		enum pr_cgroup_place place = pr_cgroup_compare(tree->containers[i].own, tree->text);
+	got[0] = '\0';
+	for (size_t i = 0; i < tree->container_count; i++) {
+		size_t used = strlen(got);
+		enum pr_cgroup_place place = pr_cgroup_compare(owns[i], text);
 		if (place == PR_CGROUP_INSIDE) {
-			(void)snprintf(got, sizeof(got), "%s%s", tree->containers[i].name,
-			               strcmp(got, "outside") == 0 ? "" : " and another");
-		} else if (place == PR_CGROUP_PARTLY && strcmp(got, "outside") == 0) {
-			(void)snprintf(got, sizeof(got), "partly");
+			(void)snprintf(got + used, sizeof(got) - used, "%s%s",
+			               used > 0 ? " and " : "", tree->containers[i].name);
 		}
+		partly |= place == PR_CGROUP_PARTLY;
 	}
-	ok(strcmp(got, wanted) == 0, "%s: %s (%s)", tree->file, tree->head, got);
+	return got[0] != '\0' ? got : partly ? "partly" : "outside";
 }
 
-static void block_end(struct tree *tree)
+static void tree_play(const struct tree *tree)
 {
-	if (strncmp(tree->head, "container ", 10) == 0) {
-		container_take(tree);
-	} else if (strncmp(tree->head, "process ", 8) == 0) {
-		process_take(tree);
+	for (size_t i = 0; i < tree->container_count; i++) {
+		const struct tree_container *container = &tree->containers[i];
+		ok(pr_cgroup_own(container->first, container->id, owns[i], sizeof(owns[i])),
+		   "%s: groups of %s", tree->file, container->name);
 	}
-	tree->text[0] = '\0';
-}
-
-static void file_play(const char *folder, const char *name)
-{
-	static struct tree tree;
-	char path[2 * PATH_MAX], line[1024];
-
-	tree = (struct tree){ .file = name };
-	(void)snprintf(path, sizeof(path), "%s/%s", folder, name);
-	FILE *file = fopen(path, "re");
-	while (file != NULL && fgets(line, sizeof(line), file) != NULL) {
-		if (line[0] == '#') {
-			continue;
-		}
-		if (strncmp(line, "container ", 10) != 0 && strncmp(line, "process ", 8) != 0) {
-			size_t used = strlen(tree.text);
-			(void)snprintf(tree.text + used, sizeof(tree.text) - used, "%s", line);
-			continue;
-		}
-		block_end(&tree);
-		line[strcspn(line, "\n")] = '\0';
-		memcpy(tree.head, line, sizeof(tree.head) - 1);
+	for (size_t i = 0; i < tree->container_count; i++) {
+		const char *got = place_find(tree, tree->containers[i].first);
+		ok(strcmp(got, tree->containers[i].name) == 0,
+		   "%s: container %s: its first process (%s)", tree->file, tree->containers[i].name,
+		   got);
 	}
-	block_end(&tree);
-	if (file != NULL) {
-		(void)fclose(file);
+	for (size_t i = 0; i < tree->process_count; i++) {
+		const struct tree_process *process = &tree->processes[i];
+		bool stranger = strcmp(process->name, "stranger") == 0;
+		const char *got = place_find(tree, process->text);
+		ok(strcmp(got, stranger ? "outside" : process->name) == 0, "%s: %s (%s)",
+		   tree->file, process->head, got);
 	}
-	ok(tree.count > 0, "%s: read", name);
 }
 
 static void test_trees(void)
 {
-	char folder[PATH_MAX];
-	const char *source = getenv("srcdir");
-	struct dirent **names = NULL;
-
-	(void)snprintf(folder, sizeof(folder), "%s/tests/base/cgroups",
-	               source != NULL ? source : ".");
-	int count = scandir(folder, &names, NULL, alphasort);
-	ok(count > 10, "recorded trees in %s", folder);
-	for (int i = 0; i < count; i++) {
-		if (names[i]->d_name[0] != '.') {
-			file_play(folder, names[i]->d_name);
-		}
-		free(names[i]);
-	}
-	free(names);
+	ok(trees_each("", tree_play) >= 18, "all trees");
 }
 
 #define ID_A "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
@@ -136,6 +75,24 @@ static void test_own(void)
 	   "no room: none, rather than half of them");
 	pr_cgroup_shown("", shown, sizeof(shown));
 	ok(shown[0] == '\0', "nothing to show");
+}
+
+static void test_named(void)
+{
+	static const char own[] = "name=systemd:/a/" ID_A "\ncpu:/a/" ID_A "\n";
+
+	ok(pr_cgroup_compare(own, "2:name=systemd:/x.service\n1:cpu:/a/" ID_A "\n") ==
+	           PR_CGROUP_INSIDE,
+	   "executed in a container by crun: left in the named hierarchy where he was");
+	ok(pr_cgroup_compare(own, "2:name=systemd:/a/" ID_A "\n1:cpu:/x\n") == PR_CGROUP_PARTLY,
+	   "the named one alone makes nobody its");
+	ok(pr_cgroup_compare(own, "2:name=systemd:/x\n1:cpu:/x\n") == PR_CGROUP_OUTSIDE,
+	   "none of them");
+	ok(pr_cgroup_compare("name=systemd:/a/" ID_A "\n", "1:cpu:/\n0::/\n") == PR_CGROUP_PARTLY,
+	   "no hierarchy to compare");
+	ok(pr_cgroup_compare("name=systemd:/a/" ID_A "\n", "1:name=systemd:/a/" ID_A "\n") ==
+	           PR_CGROUP_INSIDE,
+	   "but it counts where the container has no other");
 }
 
 static void test_guess(void)
@@ -177,6 +134,7 @@ int main(void)
 {
 	test_trees();
 	test_own();
+	test_named();
 	test_guess();
 	return tap_done();
 }
