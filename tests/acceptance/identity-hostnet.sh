@@ -248,19 +248,21 @@ judge "a user of a user namespace is the host's user, by number and name" \
 # --- control groups: below the container's it is the container; a name alone is nobody's ---
 
 # in_groups PATH-OF-PIDS PATH-OF-THE-REST COMMAND...: on alpha, in these groups of all hierarchies
+trees=(/sys/fs/cgroup/*/)
+[ "$(stat -f -c %T /sys/fs/cgroup)" = cgroup2fs ] && trees=(/sys/fs/cgroup) # one alone, of pids too
 in_groups() {
 	# shellcheck disable=SC2016
-	lib_in alpha bash -c 'pids=$1 rest=$2; shift 2
-		for tree in /sys/fs/cgroup/*/; do
+	lib_in alpha bash -c 'pids=$1 rest=$2 trees=$3; shift 3
+		for tree in $trees; do
 			path=$rest
-			[ "$(basename "$tree")" = pids ] && path=$pids
+			case $tree in */pids/ | */cgroup) path=$pids ;; esac
 			mkdir -p "$tree/$path" && echo $$ >"$tree/$path/cgroup.procs"
 		done
-		exec "$@"' groups "$@" 2>>"$lib_data/groups.log"
+		exec "$@"' groups "$1" "$2" "${trees[*]}" "${@:3}" 2>>"$lib_data/groups.log"
 }
 groups_clean() {
 	local tree
-	for tree in /sys/fs/cgroup/*/; do
+	for tree in "${trees[@]}"; do
 		rmdir "$tree/prt-hostnt/docker-$1.scope" "$tree/prt-hostnt" "$tree/docker/$1/below" 2>/dev/null
 	done
 	return 0
@@ -276,13 +278,17 @@ ok $? "a process in a group below the container's is the container's"
 in_groups "prt-hostnt/docker-$one_id.scope" . "$log" open 192.168.7.3 9001 23002 1 >"$lib_data/from.23002"
 ! reached 23002
 ok $? "a process in a group that only has the container's name is not let through"
-in_groups "docker/$one_id" . "$log" open 192.168.7.3 9001 23003 1 >"$lib_data/from.23003"
-! reached 23003
-ok $? "nor one that is in its groups of one hierarchy alone"
+half=()
+if [ ${#trees[@]} -gt 1 ]; then
+	in_groups "docker/$one_id" . "$log" open 192.168.7.3 9001 23003 1 >"$lib_data/from.23003"
+	! reached 23003
+	ok $? "nor one that is in its groups of one hierarchy alone"
+	half=("23003 initiator - - $log root denied -")
+fi
 groups_clean "$one_id"
 judge "the events of those who cannot be told name nobody" \
 	"23001 initiator one beta $log root allowed 10" \
-	"23002 initiator - - $log root denied -" "23003 initiator - - $log root denied -"
+	"23002 initiator - - $log root denied -" "${half[@]}"
 
 # --- one container in enforce in a host that observes; quarantine; the agent is killed ---
 

@@ -226,7 +226,8 @@ lib_engine_run() { # lib_engine_run HOST [dockerd options]: start it, without wa
 	lib_spawn "dockerd-$host" bash -c ". $lib_build/engine/env; exec \"\$@\"" engine \
 		nsenter ${!mounts:+--mount="${!mounts}"} --net="/run/netns/prt-$lib_name-$host" dockerd \
 		--data-root "$lib_data/$host.engine" --exec-root "$lib_run/$host.exec" \
-		--pidfile "$lib_run/$host.dockerpid" -H "unix://$lib_run/$host.docker" "$@"
+		--pidfile "$lib_run/$host.dockerpid" -H "unix://$lib_run/$host.docker" \
+		--exec-opt native.cgroupdriver=cgroupfs "$@" # no unit of the machine's systemd
 }
 
 lib_docker() { # lib_docker HOST ARGUMENTS...
