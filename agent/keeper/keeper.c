@@ -114,6 +114,21 @@ static int sockets_open(struct keeper *keeper)
 	return PR_OK;
 }
 
+static int queues_open(struct keeper *keeper)
+{
+	int fd = netns_file_open(keeper->namespace_fd, QUEUE_PATH);
+
+	if (fd == PR_ENOENT) {
+		int error = sockets_queue_load(keeper->rules);
+		fd = error == PR_OK ? netns_file_open(keeper->namespace_fd, QUEUE_PATH) : error;
+	}
+	if (fd < 0) {
+		return fd;
+	}
+	keeper->queues_fd = fd;
+	return PR_OK;
+}
+
 static int about_fits(const struct about *about, const struct keeper_config *config,
                       struct keeper_error *ret_error)
 {
@@ -197,8 +212,7 @@ int keeper_open(const struct keeper_config *config, const struct keeper_place *p
 		error = sockets_open(keeper);
 	}
 	if (error == PR_OK) {
-		keeper->queues_fd = netns_file_open(keeper->namespace_fd, QUEUE_PATH);
-		error = keeper->queues_fd < 0 ? keeper->queues_fd : PR_OK;
+		error = queues_open(keeper);
 	}
 	if (error != PR_OK) {
 		return keeper_fail(ret_error, error, "network namespace of %s cannot be opened: %s",
