@@ -114,7 +114,7 @@ static int sockets_open(struct keeper *keeper)
 	return PR_OK;
 }
 
-static int queues_open(struct keeper *keeper)
+static int queues_open(struct keeper *keeper, struct keeper_error *ret_error)
 {
 	int fd = netns_file_open(keeper->namespace_fd, QUEUE_PATH);
 
@@ -123,7 +123,8 @@ static int queues_open(struct keeper *keeper)
 		fd = error == PR_OK ? netns_file_open(keeper->namespace_fd, QUEUE_PATH) : error;
 	}
 	if (fd < 0) {
-		return fd;
+		return keeper_fail(ret_error, fd, QUEUE_PATH " cannot be opened: %s",
+		                   pr_strerror(fd));
 	}
 	keeper->queues_fd = fd;
 	return PR_OK;
@@ -211,16 +212,16 @@ int keeper_open(const struct keeper_config *config, const struct keeper_place *p
 	if (error == PR_OK) {
 		error = sockets_open(keeper);
 	}
-	if (error == PR_OK) {
-		error = queues_open(keeper);
-	}
 	if (error != PR_OK) {
 		return keeper_fail(ret_error, error, "network namespace of %s cannot be opened: %s",
 		                   place->path != NULL ? place->path : where,
 		                   error == PR_ENOENT ? "it is not there, or has gone"
 		                                      : pr_strerror(error));
 	}
-	error = table_adopt(keeper, ret_error);
+	error = queues_open(keeper, ret_error);
+	if (error == PR_OK) {
+		error = table_adopt(keeper, ret_error);
+	}
 	if (error != PR_OK) {
 		return error;
 	}
