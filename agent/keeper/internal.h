@@ -146,6 +146,8 @@ int conntrack_probe(struct keeper *keeper, bool *ret_active) _must_check_;
 
 /* ---------------------------------------------------------------------- sockets.c, conflict.c */
 
+/** A kernel may have queues as a module, which it loads when they are first asked for. */
+int sockets_queue_load(struct mnl_socket *socket) _must_check_;
 int sockets_queue_configure(struct mnl_socket *socket, const struct keeper_config *config,
                             uint16_t queue, struct keeper_error *ret_error) _must_check_;
 int sockets_log_configure(struct mnl_socket *socket, const struct keeper_config *config,

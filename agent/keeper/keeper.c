@@ -104,6 +104,23 @@ static int sockets_open(struct keeper *keeper)
 	return PR_OK;
 }
 
+static int queues_open(struct keeper *keeper, struct keeper_error *ret_error)
+{
+	int fd = netns_file_open(keeper->namespace_fd, KEEPER_QUEUES_PATH);
+
+	if (fd == PR_ENOENT) {
+		int error = sockets_queue_load(keeper->rules);
+		fd = error == PR_OK ? netns_file_open(keeper->namespace_fd, KEEPER_QUEUES_PATH)
+		                    : error;
+	}
+	if (fd < 0) {
+		return keeper_fail(ret_error, fd, KEEPER_QUEUES_PATH " cannot be opened: %s",
+		                   pr_strerror(fd));
+	}
+	keeper->queues_fd = fd;
+	return PR_OK;
+}
+
 static int about_fits(const struct about *about, const struct keeper_config *config,
                       struct keeper_error *ret_error)
 {
@@ -186,17 +203,16 @@ int keeper_open(const struct keeper_config *config, const struct keeper_place *p
 	if (error == PR_OK) {
 		error = sockets_open(keeper);
 	}
-	if (error == PR_OK) {
-		keeper->queues_fd = netns_file_open(keeper->namespace_fd, KEEPER_QUEUES_PATH);
-		error = keeper->queues_fd < 0 ? keeper->queues_fd : PR_OK;
-	}
 	if (error != PR_OK) {
 		return keeper_fail(ret_error, error, "network namespace of %s cannot be opened: %s",
 		                   place->path != NULL ? place->path : where,
 		                   error == PR_ENOENT ? "it is not there, or has gone"
 		                                      : pr_strerror(error));
 	}
-	error = table_adopt(keeper, ret_error);
+	error = queues_open(keeper, ret_error);
+	if (error == PR_OK) {
+		error = table_adopt(keeper, ret_error);
+	}
 	if (error != PR_OK) {
 		return error;
 	}

@@ -54,6 +54,15 @@ static int queue_flag_set(struct mnl_socket *socket, uint16_t queue, uint32_t fl
 	                 PR_ARRAY_LEN(settings));
 }
 
+int sockets_queue_load(struct mnl_socket *socket)
+{
+	/* Does nothing but be spoken to. */
+	struct nfqnl_msg_config_cmd nothing = { .command = NFQNL_CFG_CMD_PF_BIND };
+	const struct setting setting = { NFQA_CFG_CMD, &nothing, sizeof(nothing) };
+
+	return configure(socket, NFNL_SUBSYS_QUEUE, NFQNL_MSG_CONFIG, 0, &setting, 1);
+}
+
 int sockets_queue_configure(struct mnl_socket *socket, const struct keeper_config *config,
                             uint16_t queue, struct keeper_error *ret_error)
 {
