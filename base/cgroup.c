@@ -171,6 +171,24 @@ static bool is_named(const struct line *line)
 	       memcmp(line->controllers, name, sizeof(name) - 1) == 0;
 }
 
+bool pr_cgroup_two_tell(const char *text)
+{
+	static const struct line pids = { .controllers = "pids", .controllers_length = 4 };
+	bool others = false;
+	struct line line;
+
+	while (line_next(&text, true, &line)) {
+		if (line.controllers_length == 0 || is_named(&line)) {
+			continue;
+		}
+		if (same_hierarchy(&pids, &line)) {
+			return true;
+		}
+		others = true;
+	}
+	return !others;
+}
+
 struct tally {
 	unsigned int below, compared;
 };

@@ -46,6 +46,12 @@ bool pr_cgroup_named(const char *own, const char *container_id);
 /** Where is the process with this text, to the container with these own groups? */
 enum pr_cgroup_place pr_cgroup_compare(const char *own, const char *text);
 
+/**
+ * On a machine where a process has this text, do the hierarchy of pids and the unified one tell its
+ * containers apart? Not with version 1 without pids: engines then have their groups elsewhere.
+ */
+bool pr_cgroup_two_tell(const char *text);
+
 /** One path for people and selectors: of the unified hierarchy, else of systemd's, else the first.
  */
 void pr_cgroup_shown(const char *own, char *ret_path, size_t size_bytes);

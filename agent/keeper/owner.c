@@ -39,14 +39,15 @@ void owner_config_default(struct owner_config *config)
 }
 
 /* Should we run in a container ourselves, its name in a group says nothing of others. */
-static void own_container_read(owner_t *owner)
+static void own_groups_read(owner_t *owner)
 {
 	char text[PR_CGROUP_TEXT_BYTES];
+	bool read = owner_proc_read(owner, owner->proc, "self/cgroup", text, sizeof(text));
 
-	if (!owner_proc_read(owner, owner->proc, "self/cgroup", text, sizeof(text)) ||
-	    pr_cgroup_guess(text, owner->own_container) == NULL) {
+	if (!read || pr_cgroup_guess(text, owner->own_container) == NULL) {
 		owner->own_container[0] = '\0';
 	}
+	owner->notes_tell = read && pr_cgroup_two_tell(text);
 }
 
 int owner_new(const struct owner_config *config, owner_t **ret_owner)
@@ -65,7 +66,7 @@ int owner_new(const struct owner_config *config, owner_t **ret_owner)
 		return PR_EIO;
 	}
 	owner->generation = 1;
-	own_container_read(owner);
+	own_groups_read(owner);
 	*ret_owner = take_ptr(owner);
 	return PR_OK;
 }

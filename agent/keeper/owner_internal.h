@@ -160,6 +160,7 @@ struct owner {
 	struct owner_listener listeners[OWNER_LISTENERS_MAX];
 	struct owner_space spaces[PART_NAMESPACE_MAX];
 	char own_container[65]; /* the one that we run in ourselves; empty: none */
+	bool notes_tell;        /* the groups that eBPF notes are those that engines make */
 	uint64_t generation;    /* of members; from 1 */
 	uint64_t serial;
 	size_t member_count, member_room;

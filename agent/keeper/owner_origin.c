@@ -46,7 +46,7 @@ static void group_find(owner_t *owner, const struct origin_found *found,
 		*ret_group = kept->group;
 		return;
 	}
-	if (origin_groups(owner->config.origin, found, text)) {
+	if (owner->notes_tell && origin_groups(owner->config.origin, found, text)) {
 		owner_group_resolve(owner, text, ret_group);
 		*kept = (struct owner_program_group){ .id = found->program_id,
 			                              .group = *ret_group };

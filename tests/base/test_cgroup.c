@@ -95,6 +95,29 @@ static void test_named(void)
 	   "but it counts where the container has no other");
 }
 
+static void tree_two_tell(const struct tree *tree)
+{
+	bool told = true;
+
+	for (size_t i = 0; i < tree->container_count; i++) {
+		told &= pr_cgroup_two_tell(tree->containers[i].first);
+	}
+	ok(told, "%s: pids or the unified hierarchy", tree->file);
+}
+
+/* eBPF notes two hierarchies. */
+static void test_two_tell(void)
+{
+	ok(trees_each("recorded-", tree_two_tell) == 6, "recorded trees");
+	ok(pr_cgroup_two_tell("0::/a\n") && pr_cgroup_two_tell("1:name=systemd:/\n0::/a\n"),
+	   "the unified one alone, systemd's beside it");
+	ok(pr_cgroup_two_tell("3:cpu,cpuacct:/\n2:misc,pids:/a\n1:name=systemd:/\n0::/\n"),
+	   "version 1, pids with another controller");
+	ok(!pr_cgroup_two_tell("3:cpu,cpuacct:/a\n1:name=systemd:/a\n0::/\n") &&
+	           !pr_cgroup_two_tell("2:rpids:/a\n0::/\n"),
+	   "version 1 without pids: what is noted says nothing");
+}
+
 static void test_guess(void)
 {
 	char id[PR_CGROUP_ID_BYTES] = "", own[512];
@@ -135,6 +158,7 @@ int main(void)
 	test_trees();
 	test_own();
 	test_named();
+	test_two_tell();
 	test_guess();
 	return tap_done();
 }
