@@ -374,9 +374,9 @@ void agent_destroy(agent_t **agent_p)
 	origin_destroy(&agent->origin);
 	gate_kernel_real_destroy(&agent->kernel);
 	book_destroy(&agent->book);
+	cpus_destroy(&agent->cpus); /* before the bus's threads end */
 	speaker_destroy(&agent->speaker);
 	bus_context_destroy(&agent->context);
-	cpus_destroy(&agent->cpus);
 	loop_timer_close(&agent->timer);
 	pr_fd_close(&agent->epoll_fd);
 	agent_identity_wipe(&agent->identity);

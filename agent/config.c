@@ -72,9 +72,8 @@ const struct pr_conf_row agent_config_rows[] = {
 	  .type = PR_CONF_BOOL,
 	  .offset = offsetof(struct agent_config, share_cpu),
 	  .fallback = "yes",
-	  .doc = "Decide on one CPU while there is little to do: answers come sooner. no: leave "
-	         "the "
-	         "choice to the kernel." },
+	  .doc = "Decide on one CPU while there is little to do: answers come sooner. no: the "
+	         "kernel chooses." },
 	{ .name = "log_level",
 	  .type = PR_CONF_ENUM,
 	  .offset = offsetof(struct agent_config, log_level),

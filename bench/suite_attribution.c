@@ -38,7 +38,7 @@ struct suite {
 
 struct verdicts {
 	const struct storm_plan *plan;
-	char refused[STAGE_OUTPUT_BYTES]; /* SYNs, by a table of flows that was full: a number */
+	unsigned long refused; /* SYNs, by a table of flows that was full */
 	const struct storm_line *log;
 	uint8_t *seen; /* by connection */
 	uint64_t events, wrong, unknown;
@@ -161,7 +161,7 @@ static void verdicts_print(struct suite *suite, const struct verdicts *verdicts,
 	(void)snprintf(
 		note, sizeof(note),
 		"connections without an event; SYNs that a full table of flows kept from the "
-		"queue: %.10s",
+		"queue: %lu",
 		verdicts->refused);
 	count_print(suite, fallback ? "attribution.fallback.missing" : "attribution.missing",
 	            "count", (double)missing, note);
@@ -179,13 +179,15 @@ static void flows_end_soon(struct suite *suite, const char *space)
 	          "echo 5 >/proc/sys/net/netfilter/nf_conntrack_tcp_timeout_$state; done");
 }
 
-static int flows_refused(struct suite *suite, const char *space, char *output)
+static int flows_refused(struct suite *suite, const char *space, unsigned long *ret_count)
 {
-	int ret = stage_shell(suite->stage, space, output,
-	                      "conntrack -S | grep -o ' drop=[0-9]*' | "
-	                      "awk -F= '{ sum += $2 } END { printf \"%%d\", sum }'");
+	char output[STAGE_OUTPUT_BYTES] = "";
+	int ret = stage_shell(suite->stage, space, output, "conntrack -S");
 
-	output[strcspn(output, "\n")] = '\0';
+	*ret_count = 0;
+	for (const char *at = output; (at = strstr(at, " drop=")) != NULL; at++) {
+		*ret_count += strtoul(at + strlen(" drop="), NULL, 10);
+	}
 	return ret;
 }
 
@@ -207,7 +209,7 @@ static int storm_judge(struct suite *suite, const struct arm *arm, uint32_t coun
 		ret = PR_EIO;
 	}
 	if (ret == PR_OK) {
-		ret = flows_refused(suite, arm->client, verdicts.refused);
+		ret = flows_refused(suite, arm->client, &verdicts.refused);
 	}
 	if (ret == PR_OK) {
 		ret = deploy_events_count(&suite->deploy, "dst.port:9000", &stored);

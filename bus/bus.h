@@ -248,8 +248,8 @@ void bus_client_wake(bus_client_t *client);
  */
 bool bus_client_due(const bus_client_t *client);
 /**
- * After a receive, and if no answer is awaited: look for more within a few milliseconds, or after
- * the next send. Until a receive has come to PR_EAGAIN, zmq does not make the descriptor readable;
+ * After a receive, and if no answer is awaited: look for more within 20 ms, or after the next
+ * send. Until a receive has come to PR_EAGAIN, zmq does not make the descriptor readable;
  * to get there is two system calls, which whoever has something urgent in hand can do without.
  */
 void bus_client_leave(bus_client_t *client);

@@ -20,21 +20,16 @@ static bool text_json(const codec_doc_t *endpoint, unsigned field, FILE *out)
 	return cli_json_text_print(codec_doc_text(endpoint, field), out);
 }
 
-#define WORD_REST        1000U /* added to a word's index: all from there */
-#define LISTENER_PROCESS (WORD_REST + 2)
-
 /* The @p index-th word of a line, cut to the buffer; "" when there are fewer. */
 static const char *word_of(const char *line, unsigned index, char *text, size_t size_bytes)
 {
-	bool rest = index >= WORD_REST;
 	size_t length;
 
-	index -= rest ? WORD_REST : 0;
 	while (index-- > 0) {
 		line += strcspn(line, " ");
-		line += rest ? *line == ' ' : strspn(line, " ");
+		line += strspn(line, " ");
 	}
-	length = rest ? strlen(line) : strcspn(line, " ");
+	length = strcspn(line, " ");
 	length = length < size_bytes ? length : size_bytes - 1;
 	memcpy(text, line, length);
 	text[length] = '\0';
@@ -104,6 +99,16 @@ static bool interface_json(const char *line, const char *before, FILE *out)
 	return fputs("}", out) != EOF && good;
 }
 
+/* Of a listener's line, behind its service and its number: exactly, with blanks if it has any. */
+static const char *process_of(const char *line)
+{
+	for (unsigned words = 0; words < 2; words++) {
+		line += strcspn(line, " ");
+		line += *line == ' ';
+	}
+	return line;
+}
+
 static bool listener_json(const char *line, const char *before, FILE *out)
 {
 	char word[256];
@@ -118,8 +123,7 @@ static bool listener_json(const char *line, const char *before, FILE *out)
 		good &= fputs(",\"port\":null", out) != EOF;
 	}
 	good &= cli_json_member_print(",\"pid\":", word_of(line, 1, word, sizeof(word)), out);
-	good &= cli_json_member_print(
-		",\"process\":", word_of(line, LISTENER_PROCESS, word, sizeof(word)), out);
+	good &= cli_json_member_print(",\"process\":", process_of(line), out);
 	return fputs("}", out) != EOF && good;
 }
 
@@ -367,11 +371,16 @@ static void facts_print(const codec_doc_t *endpoint, const struct cli_style *sty
 
 #define WORD_ADDRESS 1U
 #define WORD_MASK    100U /* what stands behind the slash of the address */
+#define WORD_PROCESS 101U /* the rest of a listener's line */
 
 static void word_cell(cli_table_t *table, const char *line, unsigned word)
 {
 	char part[256], ip[64], mask[64];
 
+	if (word == WORD_PROCESS) {
+		cli_table_cell(table, CLI_PLAIN, "%s", process_of(line));
+		return;
+	}
 	(void)word_of(line, word == WORD_MASK ? WORD_ADDRESS : word, part, sizeof(part));
 	if (word == WORD_MASK) {
 		address_split(part, ip, mask);
@@ -440,7 +449,7 @@ void cli_endpoint_print(const codec_doc_t *endpoint, const struct cli_style *sty
 	words_print(endpoint, CODEC_ENDPOINT_ADDRESSES, "Interfaces", interfaces,
 	            (const unsigned[]){ 3, 2, 1, WORD_MASK, 0 }, 5, style, out);
 	words_print(endpoint, CODEC_ENDPOINT_LISTENERS, "Listeners", listeners,
-	            (const unsigned[]){ LISTENER_PROCESS, 1, 0 }, 3, style, out);
+	            (const unsigned[]){ WORD_PROCESS, 1, 0 }, 3, style, out);
 	sessions_print(endpoint, style, out);
 	if (codec_doc_count(endpoint, CODEC_ENDPOINT_LABELS) > 0) {
 		cli_table_t *table = cli_table_new(style, out, labels, 1);

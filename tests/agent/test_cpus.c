@@ -41,7 +41,7 @@ static void test_together(pid_t io)
 	(void)sched_getaffinity(0, sizeof(main_set), &main_set);
 	(void)sched_getaffinity(io, sizeof(io_set), &io_set);
 	ok(CPU_EQUAL(&main_set, &io_set), "the same one");
-	/* A nanosecond in which both ran for as long as this test did. */
+	/* A tenth of a second by that clock, in which the main thread ran for a fifth. */
 	cpus_turn(cpus, now_ns + 20 * S + S / 10 + 1);
 	for (uint64_t end_ns = pr_clock_monotonic_ns() + S / 5; pr_clock_monotonic_ns() < end_ns;) {
 	}
