@@ -15,7 +15,8 @@
 #define LOG_COMPONENT "agent"
 #include "base/log.h"
 
-#define THREADS_MAX 4 /* the main one, and the bus's */
+#define THREADS_MAX  4  /* the main one, and the bus's */
+#define SEARCHES_MAX 50 /* of five seconds */
 
 struct thread {
 	pid_t id;
@@ -28,6 +29,8 @@ struct cpus {
 	bool together; /* as it is */
 	struct thread threads[THREADS_MAX];
 	size_t thread_count;
+	unsigned searches; /* for the bus's: they give themselves their names once they run */
+	bool lost;         /* one of them has ended: nothing is done any more */
 };
 
 static int thread_add(cpus_t *cpus, pid_t id)
@@ -68,19 +71,14 @@ static bool figures_read(const cpus_t *cpus, uint64_t *ret_ran_ns, uint64_t *ret
 
 int cpus_new(uint64_t now_ns, cpus_t **ret_cpus)
 {
-	pid_t bus[THREADS_MAX - 1];
-	uint64_t ran_ns, waited_ns;
 	_cleanup_(cpus_destroy) cpus_t *cpus = calloc(1, sizeof(*cpus));
+	uint64_t ran_ns, waited_ns;
 
 	if (cpus == NULL) {
 		return PR_ENOMEM;
 	}
 	int ret = thread_add(cpus, gettid());
-	size_t bus_count = bus_io_threads(bus, PR_ARRAY_LEN(bus));
-	for (size_t i = 0; i < bus_count && ret == PR_OK; i++) {
-		ret = thread_add(cpus, bus[i]);
-	}
-	if (ret == PR_OK && (bus_count == 0 || CPU_COUNT(&cpus->threads[0].allowed) < 2 ||
+	if (ret == PR_OK && (CPU_COUNT(&cpus->threads[0].allowed) < 2 ||
 	                     !figures_read(cpus, &ran_ns, &waited_ns))) {
 		ret = PR_ENOTSUP;
 	}
@@ -89,6 +87,20 @@ int cpus_new(uint64_t now_ns, cpus_t **ret_cpus)
 		*ret_cpus = take_ptr(cpus);
 	}
 	return ret;
+}
+
+static bool bus_threads_find(cpus_t *cpus)
+{
+	pid_t ids[THREADS_MAX - 1];
+
+	if (cpus->thread_count == 1 && cpus->searches < SEARCHES_MAX) {
+		cpus->searches++;
+		size_t count = bus_io_threads(ids, PR_ARRAY_LEN(ids));
+		for (size_t i = 0; i < count; i++) {
+			cpus->lost |= thread_add(cpus, ids[i]) != PR_OK;
+		}
+	}
+	return cpus->thread_count > 1;
 }
 
 static void together_leave(cpus_t *cpus)
@@ -128,10 +140,13 @@ void cpus_turn(cpus_t *cpus, uint64_t now_ns)
 {
 	uint64_t ran_ns, waited_ns;
 
-	if (!together_due(&cpus->decision, now_ns) || !figures_read(cpus, &ran_ns, &waited_ns)) {
+	if (cpus->lost || !together_due(&cpus->decision, now_ns)) {
 		return;
 	}
-	bool together = together_look(&cpus->decision, now_ns, ran_ns, waited_ns);
+	bool found = bus_threads_find(cpus);
+	cpus->lost |= !figures_read(cpus, &ran_ns, &waited_ns);
+	bool together =
+		together_look(&cpus->decision, now_ns, ran_ns, waited_ns) && found && !cpus->lost;
 	if (together == cpus->together) {
 		return;
 	}

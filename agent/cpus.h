@@ -16,7 +16,10 @@
 
 typedef struct cpus cpus_t;
 
-/** After the bus has made a socket. PR_ENOTSUP: one CPU alone, or no figures of threads. */
+/**
+ * The bus's threads may begin later: they are looked for in the first seconds.
+ * @retval PR_ENOTSUP  One CPU alone, or no figures of threads.
+ */
 int cpus_new(uint64_t now_ns, cpus_t **ret_cpus) _must_check_;
 /** Every thread may run where it might before. Call it while the bus's threads run. */
 void cpus_destroy(cpus_t **cpus_p);

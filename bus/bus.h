@@ -137,8 +137,9 @@ struct bus_context_counters {
 };
 void bus_context_counters(const bus_context_t *context, struct bus_context_counters *ret_counters);
 /**
- * Ids of the threads that carry this process's bytes; they run once a socket has been made. Source:
- * the names that libzmq gives them, in /proc. @return How many, 0 if they cannot be found.
+ * Ids of the threads that carry this process's bytes: they begin with the first socket, and are
+ * found once they run and have named themselves. Source: the names that libzmq gives them, in
+ * /proc. @return How many, 0 if they cannot be found.
  */
 size_t bus_io_threads(pid_t *threads, size_t capacity);
 
